@@ -1,0 +1,140 @@
+"""What an analysis says: the frozen result types that pipelines make, the store keeps and rpc/ converts.
+
+Coordinates are pixels of the image as it was sent, x to the right and y down, the origin at the outer
+corner of the first pixel.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+Polygon = tuple[tuple[float, float], ...]
+"""Closed outline as (x, y) vertices in pixels of the input; the last vertex joins the first."""
+
+CHROMOSOME_LABELS: tuple[str, ...] = (*(str(n) for n in range(1, 23)), "X", "Y")
+"""The 24 human chromosomes in ISCN order; a classifier's output index is an index into this tuple."""
+
+
+class Modality(enum.Enum):
+    METAPHASE = "metaphase"  # a G-banded metaphase spread seen through a light microscope
+    CHEST_XRAY = "chest-xray"  # a frontal chest radiograph
+
+
+class Polarity(enum.Enum):
+    """Which arm points up after the crop was turned by `Chromosome.angle_degrees`."""
+
+    P_ARM_UP = "p_arm_up"
+    Q_ARM_UP = "q_arm_up"
+    UNSURE = "unsure"  # the classifier's two views disagree or its confidence is below the threshold
+
+
+class QualityFlag(enum.Enum):
+    """What a person should know before trusting a spread or a film."""
+
+    COUNT_NOT_46 = "count_not_46"  # another number of objects than a normal human cell has
+    TOUCHING_CHROMOSOMES = "touching_chromosomes"  # outlines of some objects touch or overlap
+    LOW_CONFIDENCE_CLASSES = "low_confidence_classes"  # at least one class is below the threshold
+    UNPAIRED_CLASSES = "unpaired_classes"  # a class has another number of members than a normal cell
+    CROPPED_AT_EDGE = "cropped_at_edge"  # an object touches the border of the image
+    SEVERAL_REGIONS = "several_regions"  # the field holds more than one cluster of chromosomes
+    LOW_CONTRAST = "low_contrast"  # stain contrast is below what the models were trained on
+    OUT_OF_FOCUS = "out_of_focus"  # sharpness is below what the models were trained on
+    DETECTION_LIMIT = "detection_limit"  # the detector returned as many objects as it can: some may be missing
+    DEMONSTRATION_MODEL = "demonstration_model"  # the model was trained on painted findings, see its card
+
+
+@dataclass(frozen=True)
+class Box:
+    """Axis-parallel rectangle: left, top, width and height in pixels of the input."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """One stage of a pipeline as it ran for this request."""
+
+    stage: str  # "decode", "segment", "detect", "classify", "orient", "draw", ...
+    time_ms: float  # wall time of the stage, engine calls and own code together
+    engine_ms: float = 0.0  # of which inside bare engine calls
+    calls: int = 0  # number of engine calls
+    model_name: str = ""
+    model_version: str = ""
+    contract_hash: str = ""
+    engine: str = ""  # "openvino", "onnxruntime", "tensorrt"
+    device: str = ""
+    precision: str = ""  # "INT8", "FP16", "FP32", or what the adapter says it did
+
+
+@dataclass(frozen=True)
+class Chromosome:
+    """One chromosome of a spread."""
+
+    index: int  # 0-based position in `Spread.chromosomes`
+    box: Box
+    mask: tuple[Polygon, ...]
+    detection_confidence: float  # 0..1
+    label: str  # one of CHROMOSOME_LABELS
+    confidence: float  # 0..1, of `label`
+    runner_up: str
+    runner_up_confidence: float  # 0..1
+    angle_degrees: float  # counter-clockwise turn that brings the long axis upright, p arm up if polarity is known
+    polarity: Polarity  # before the flip that `angle_degrees` may already hold: see karyotype/orientation
+    polarity_confidence: float  # 0.5..1
+    touching: tuple[int, ...] = ()  # indices of objects whose outlines touch or overlap this one
+    needs_expert: bool = False  # below the confidence threshold
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The finished result for one metaphase image."""
+
+    chromosomes: tuple[Chromosome, ...]
+    pairs: tuple[tuple[str, tuple[int, ...]], ...]  # class label and the indices of its members, ISCN order
+    iscn: str | None  # exactly one of iscn and iscn_withheld_reason is set
+    iscn_withheld_reason: str | None
+    region: Box  # where the spread was found
+    quality_flags: tuple[QualityFlag, ...] = ()
+    pixel_size_um: float | None = None  # micrometres per pixel, if the caller gave it
+
+    @property
+    def count(self) -> int:
+        """Number of chromosomes found."""
+        return len(self.chromosomes)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding on a chest film."""
+
+    label: str
+    confidence: float  # 0..1
+    box: Box
+
+
+@dataclass(frozen=True)
+class Film:
+    """The finished result for one chest X-ray. No findings means that none reached the threshold."""
+
+    findings: tuple[Finding, ...]
+    quality_flags: tuple[QualityFlag, ...] = ()
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One answered request: what is committed to the store and sent to the caller."""
+
+    result_id: str  # UUID version 7, made by the daemon
+    request_id: str  # the caller's own id, or empty
+    modality: Modality
+    created_ms: int  # Unix time in milliseconds
+    image_width: int
+    image_height: int
+    stages: tuple[StageReport, ...]
+    spread: Spread | None = None  # exactly one of spread and film is set
+    film: Film | None = None
+    renderings: dict[str, bytes] = field(default_factory=dict, compare=False)  # "overlay", "karyogram" → PNG

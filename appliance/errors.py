@@ -1,0 +1,109 @@
+"""The one error tree of the daemon; it knows no transport (rpc/ maps it to gRPC statuses).
+
+ApplianceError
+├── InvalidInput            the caller's bytes or numbers are wrong; sending them again will not help
+│   ├── EmptyInput              no bytes at all
+│   ├── UnsupportedFormat       the bytes are no image that we read
+│   ├── CorruptImage            the right kind of bytes, but truncated or broken
+│   ├── ImageTooLarge           more bytes, pixels or a longer side than the limit
+│   ├── ImageTooSmall           a side shorter than the limit
+│   ├── DtypeMismatch           raw pixels: size of the bytes, dtype and shape do not agree
+│   ├── NonFinitePixels         NaN or infinity among the pixels
+│   └── UnsuitableImage         a readable image without what the pipeline looks for (blank field, no spread)
+├── NotFound                no such result, model or case
+├── LimitExceeded           a bounded queue or table is full; try again later (carries retry_after_s)
+├── DeadlineExceeded        the caller's time ran out before the work was done
+├── Cancelled               the caller hung up
+├── Unavailable             a part the request needs is not there now; try again
+│   ├── ModelUnavailable        no engine is ready for the role
+│   └── StorageUnavailable      the result could not be made durable (disk full, database damaged)
+├── PackRejected            a model pack that must not be loaded (hash, contract, labels, size)
+├── ConfigurationError      the configuration file or a command-line value is wrong
+└── InferenceFailed         the engine failed on a valid input: our fault, logged with an id
+"""
+
+from __future__ import annotations
+
+
+class ApplianceError(Exception):
+    """Root of every error that the daemon raises on purpose; its text is fit for the caller's eyes."""
+
+
+class InvalidInput(ApplianceError):
+    """The caller's bytes or numbers are wrong; sending them again will not help."""
+
+
+class EmptyInput(InvalidInput):
+    """No bytes at all."""
+
+
+class UnsupportedFormat(InvalidInput):
+    """The bytes are no image that we read."""
+
+
+class CorruptImage(InvalidInput):
+    """The right kind of bytes, but truncated or broken."""
+
+
+class ImageTooLarge(InvalidInput):
+    """More bytes, more pixels or a longer side than the configured limit."""
+
+
+class ImageTooSmall(InvalidInput):
+    """A side shorter than the configured limit."""
+
+
+class DtypeMismatch(InvalidInput):
+    """Raw pixels: the size of the bytes, the dtype and the shape do not agree."""
+
+
+class NonFinitePixels(InvalidInput):
+    """NaN or infinity among the pixels."""
+
+
+class UnsuitableImage(InvalidInput):
+    """A readable image without what the pipeline looks for (a blank field, no metaphase spread)."""
+
+
+class NotFound(ApplianceError):
+    """No such result, model or case."""
+
+
+class LimitExceeded(ApplianceError):
+    """A bounded queue or table is full; trying again later can work."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(ApplianceError):
+    """The caller's time ran out before the work was done."""
+
+
+class Cancelled(ApplianceError):
+    """The caller hung up."""
+
+
+class Unavailable(ApplianceError):
+    """A part that the request needs is not there now; trying again can work."""
+
+
+class ModelUnavailable(Unavailable):
+    """No engine is ready for the role."""
+
+
+class StorageUnavailable(Unavailable):
+    """The result could not be made durable (disk full, database damaged)."""
+
+
+class PackRejected(ApplianceError):
+    """A model pack that must not be loaded: hash, contract, labels or size are wrong."""
+
+
+class ConfigurationError(ApplianceError):
+    """The configuration file or a command-line value is wrong."""
+
+
+class InferenceFailed(ApplianceError):
+    """The engine failed on a valid input: our fault, logged with an id."""
