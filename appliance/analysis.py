@@ -22,7 +22,7 @@ class Modality(enum.Enum):
 
 
 class Polarity(enum.Enum):
-    """Which arm points up after the crop was turned by `Chromosome.angle_degrees`."""
+    """Which arm points up after the object was turned by `Chromosome.angle_degrees`."""
 
     P_ARM_UP = "p_arm_up"
     Q_ARM_UP = "q_arm_up"
@@ -82,8 +82,8 @@ class Chromosome:
     confidence: float  # 0..1, of `label`
     runner_up: str
     runner_up_confidence: float  # 0..1
-    angle_degrees: float  # counter-clockwise turn that brings the long axis upright, p arm up if polarity is known
-    polarity: Polarity  # before the flip that `angle_degrees` may already hold: see karyotype/orientation
+    angle_degrees: float  # counter-clockwise turn that brings the long axis upright, in (-90, 90]
+    polarity: Polarity  # which arm points up after that turn; Q_ARM_UP needs another half turn for display
     polarity_confidence: float  # 0.5..1
     touching: tuple[int, ...] = ()  # indices of objects whose outlines touch or overlap this one
     needs_expert: bool = False  # below the confidence threshold
