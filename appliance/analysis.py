@@ -108,6 +108,25 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class DetectedObject:
+    """One object after detection, before it has a class."""
+
+    box: Box
+    mask: tuple[Polygon, ...]
+    confidence: float  # 0..1
+
+
+@dataclass(frozen=True)
+class StageEvent:
+    """A stage of the karyotype pipeline has ended: what is known so far, for a screen that fills up."""
+
+    report: StageReport
+    region: Box | None = None  # known once the segmenter has run
+    objects: tuple[DetectedObject, ...] = ()  # known once the detector has run
+    chromosomes: tuple[Chromosome, ...] = ()  # known once the classifier has run
+
+
+@dataclass(frozen=True)
 class Finding:
     """One finding on a chest film."""
 
