@@ -1,0 +1,66 @@
+# Every target does its own set-up. `make help` lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PY := $(BIN)/python
+# Extra words for pytest, e.g. make test ARGS="-k imaging"
+ARGS ?=
+# Where `make demo` leaves its pictures
+DEMO_DIR ?= demo
+
+.PHONY: help setup setup-daemon demo test check format lint types imports proto proto-check lock \
+        wheelhouse install-size bench-cascade accuracy
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+setup-daemon: ## system packages, .venv and what the daemon needs (no-op when current)
+	@provisioning/venv.sh daemon
+
+setup: ## the same, and what tests and static gates need
+	@provisioning/venv.sh dev
+
+demo: setup-daemon ## analyse one phantom spread and one phantom film; pictures and JSON in demo/
+	@$(BIN)/appliance demo --output $(DEMO_DIR)
+
+test: setup ## the whole test suite, static gates included
+	@$(PY) -m pytest $(ARGS)
+
+check: lint types imports proto-check ## static gates, then the tests
+	@$(PY) -m pytest --ignore=tests/test_gates.py $(ARGS)
+
+format: setup ## rewrite the sources in the house format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lint: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: setup
+	@$(BIN)/mypy
+
+imports: setup
+	@PYTHONPATH=.:build $(BIN)/lint-imports
+
+proto: setup ## regenerate appliance/pb from proto/
+	@$(PY) proto/generate.py
+
+proto-check: setup
+	@$(PY) proto/generate.py --check
+
+lock: ## resolve the lock files again (needs the network)
+	@requirements/lock.sh
+
+wheelhouse: setup-daemon ## everything a box installs, as wheels in dist/wheelhouse (PLATFORM=, PYTHON_VERSION= for another box)
+	@provisioning/wheelhouse.sh dist/wheelhouse
+
+install-size: ## install the daemon alone, print what it takes on disk
+	@provisioning/install-size.sh
+
+bench-cascade: setup ## end to end against the bare engines, INT8 against FP32, memory, warm start
+	@$(PY) -m bench.cascade $(ARGS)
+
+accuracy: setup ## docs/accuracy.md from the real test spreads (APPLIANCE_TEST_DATA or ../shared/data)
+	@$(PY) -m bench.accuracy $(ARGS)
