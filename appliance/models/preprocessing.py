@@ -22,7 +22,7 @@ FIELD_SCALE: Final = 0.5
 
 CROP_HEIGHT: Final = 128
 CROP_WIDTH: Final = 96
-CROP_MEDIAN_AREA: Final = 600.0
+CROP_MEDIAN_AREA: Final = 850.0
 """Crops are scaled so that the spread's median chromosome covers this many crop pixels: size stays a feature."""
 
 _MIN_CONTRAST: Final = 24.0

@@ -1,0 +1,1 @@
+"""Training recipes of the reference models: torch, resumable, CPU or GPU."""

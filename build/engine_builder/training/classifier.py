@@ -1,0 +1,168 @@
+"""Train the ResNet-18 classifier: 24 classes from spreads, which arm is up from upright chromosomes.
+
+The spreads have classes but no orientation; the upright set has both. Every batch mixes the two, and a crop
+turned by half a turn must give the opposite orientation, which needs no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from appliance.analysis import CHROMOSOME_LABELS
+from appliance.models.preprocessing import crop_scale, upright_crop
+from engine_builder.networks.resnet import ChromosomeClassifier
+from engine_builder.training.loop import Budget, Losses, Trainer
+from engine_builder.training.spreads import STAIN_UNITS, cached_crops
+
+@dataclass(frozen=True)
+class Upright:
+    """Single chromosomes with the p arm up."""
+
+    pixels: NDArray[np.uint8]  # (M, 128, 96)
+    labels: NDArray[np.int64]
+    slides: NDArray[np.str_]
+
+
+def read_upright(folder: Path) -> Upright:
+    """Read the upright set; slides are told apart by the second and third number of the file name."""
+    files: dict[str, list[tuple[Path, int]]] = {}
+    for directory in sorted(folder.iterdir()):
+        if directory.is_dir():
+            label = CHROMOSOME_LABELS.index(directory.name)
+            for path in sorted(directory.glob("*.png")):
+                slide = "_".join(path.stem.split("_")[2:4])
+                files.setdefault(slide, []).append((path, label))
+    pixels, labels, slides = [], [], []
+    for slide, entries in files.items():
+        greys = [np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), dtype=np.uint8) for path, _ in entries]
+        darkest = float(np.percentile(np.concatenate([g.ravel() for g in greys]), 0.5))
+        stains = [np.clip((255.0 - g.astype(np.float32)) / max(255.0 - darkest, 24.0), 0.0, 1.25) for g in greys]
+        areas = np.array([(s > 0.12).sum() for s in stains], dtype=float)
+        scale = crop_scale(areas)
+        for stain, (_, label) in zip(stains, entries, strict=True):
+            pixels.append(np.round(upright_crop(stain, stain > 0.08, scale, turn_degrees=0.0) * STAIN_UNITS))
+            labels.append(label)
+            slides.append(slide)
+    return Upright(np.stack(pixels).astype(np.uint8), np.array(labels), np.array(slides))
+
+
+class Augmenter:
+    """Random turns, scale, contrast, blur and noise on crops, as other microscopes would do."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def __call__(self, crop: NDArray[np.uint8], half_turn: bool) -> NDArray[np.float32]:
+        """(128, 96) uint8 → (128, 96) float32 stain."""
+        rng = self.rng
+        height, width = crop.shape
+        turn = rng.normal(0.0, 6.0) + (180.0 if half_turn else 0.0)
+        matrix = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), turn, float(np.exp(rng.normal(0, 0.06))))
+        matrix[:, 2] += rng.normal(0, 1.5, 2)
+        matrix[:, 1] *= np.exp(rng.normal(0, 0.03))
+        view = cv2.warpAffine(crop.astype(np.float32) / STAIN_UNITS, matrix, (width, height))
+        if rng.random() < 0.5:
+            view = view[:, ::-1]
+        if rng.random() < 0.4:
+            view = cv2.GaussianBlur(view, (0, 0), float(rng.uniform(0.4, 1.3)))
+        if rng.random() < 0.3:
+            sharp = view * 1.6 - cv2.GaussianBlur(view, (0, 0), 1.2) * 0.6
+            view = np.where(view > 0.02, sharp, view)
+        view = np.power(np.clip(view, 0.0, 1.3), np.exp(rng.normal(0, 0.2))) * np.exp(rng.normal(0, 0.12))
+        view = view + rng.normal(0.0, rng.uniform(0.0, 0.03), view.shape) * (view > 0.02)
+        if rng.random() < 0.15:
+            self._cut(view)
+        return np.ascontiguousarray(view, dtype=np.float32)
+
+    def _cut(self, view: NDArray[np.float32]) -> None:
+        """Lose an end or a strip, as where a neighbour overlaps."""
+        row = int(self.rng.integers(0, view.shape[0] - 12))
+        view[row : row + int(self.rng.integers(4, 14)), : int(self.rng.integers(20, 96))] = 0.0
+
+
+def as_input(crops: NDArray[np.uint8]) -> Tensor:
+    """(N, 128, 96) uint8 → (N, 1, 128, 96) float32 stain."""
+    return torch.from_numpy(crops.astype(np.float32) / STAIN_UNITS)[:, None]
+
+
+class ClassifierTask:
+    """Data, losses and evaluation of the classifier."""
+
+    def __init__(self, data: Path, cache: Path, batch: int = 32, seed: int = 1) -> None:
+        self.train = cached_crops(data / "metaphases", "train", cache)
+        self.val = cached_crops(data / "metaphases", "val", cache)
+        upright = read_upright(data / "upright_chromosomes")
+        slides = sorted(set(upright.slides))
+        self.held_out = tuple(slides[::4])
+        seen = ~np.isin(upright.slides, self.held_out)
+        self.upright = Upright(upright.pixels[seen], upright.labels[seen], upright.slides[seen])
+        self.upright_val = Upright(upright.pixels[~seen], upright.labels[~seen], upright.slides[~seen])
+        self.batch, self.rng, self.augment = batch, np.random.default_rng(seed), Augmenter(seed)
+
+    def losses(self, network: nn.Module, step: int) -> Losses:
+        """Cross-entropy with smoothing, orientation where known, half-turn consistency elsewhere."""
+        del step
+        picks = self.rng.integers(0, len(self.train.labels), self.batch)
+        uprights = self.rng.integers(0, len(self.upright.labels), self.batch // 2)
+        turned = self.rng.random(len(picks) + len(uprights)) < 0.5
+        crops = [self.train.pixels[i] for i in picks] + [self.upright.pixels[i] for i in uprights]
+        views = np.stack([self.augment(crop, bool(t)) for crop, t in zip(crops, turned, strict=True)])
+        device = next(network.parameters()).device
+        images = torch.from_numpy(views)[:, None].to(device)
+        labels = torch.from_numpy(np.concatenate([self.train.labels[picks], self.upright.labels[uprights]])).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            classes, polarity = network(images)
+        up = torch.from_numpy(~turned[len(picks) :]).float().to(device)
+        return {
+            "class": F.cross_entropy(classes.float(), labels, label_smoothing=0.05),
+            "polarity": 0.5 * F.binary_cross_entropy_with_logits(polarity[len(picks) :, 0].float(), up),
+        }
+
+    def evaluate(self, network: nn.Module) -> Mapping[str, float]:
+        """Class accuracy on val spreads (every fourth), polarity on held-out slides, both views."""
+        network.eval()
+        pixels, labels = self.val.pixels[::4], self.val.labels[::4]
+        hits = 0
+        for start in range(0, len(labels), 64):
+            probabilities, _ = two_views(network, pixels[start : start + 64])
+            hits += int((probabilities.argmax(1).numpy() == labels[start : start + 64]).sum())
+        upright_hits = polarity_hits = 0
+        for start in range(0, len(self.upright_val.labels), 64):
+            part = slice(start, start + 64)
+            probabilities, up = two_views(network, self.upright_val.pixels[part])
+            upright_hits += int((probabilities.argmax(1).numpy() == self.upright_val.labels[part]).sum())
+            polarity_hits += int((up > 0).sum())
+        total = len(self.upright_val.labels)
+        return {
+            "class_accuracy": hits / len(labels),
+            "upright_class_accuracy": upright_hits / total,
+            "polarity_accuracy": polarity_hits / total,
+        }
+
+
+def two_views(network: nn.Module, crops: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """Class probabilities and orientation logit averaged over a crop and its half turn."""
+    images = as_input(crops).to(next(network.parameters()).device)
+    with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
+        classes, polarity = network(torch.cat([images, images.flip(2, 3)]))
+    first, second = classes.float().softmax(1).chunk(2)
+    up, down = polarity[:, 0].float().chunk(2)
+    return ((first + second) / 2).cpu(), ((up - down) / 2).cpu()
+
+
+def train(data: Path, cache: Path, checkpoints: Path, steps: int, batch: int = 32) -> Path:
+    """Train or resume; returns the checkpoint."""
+    task = ClassifierTask(data, cache, batch)
+    trainer = Trainer("classifier", ChromosomeClassifier(), Budget(steps, 1e-3), checkpoints)
+    trainer.resume()
+    trainer.run(task.losses, task.evaluate, evaluate_every=400)
+    return trainer.checkpoint
