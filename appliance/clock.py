@@ -1,4 +1,4 @@
-"""Time as the daemon sees it: wall clock for records, monotonic clock for deadlines, ids that sort by time."""
+"""Time as the daemon sees it: wall clock for records, monotonic for deadlines, ids that sort by time."""
 
 from __future__ import annotations
 
@@ -36,9 +36,11 @@ class ManualClock(Clock):
         self._monotonic_s = monotonic_s
 
     def now_ms(self) -> int:
+        """Unix time in milliseconds."""
         return self._now_ms
 
     def monotonic_s(self) -> float:
+        """Seconds since an arbitrary origin."""
         return self._monotonic_s
 
     def advance(self, seconds: float) -> None:
@@ -76,7 +78,9 @@ class Deadline:
         """Raise DeadlineExceeded once the moment has passed."""
         remaining_s = self.remaining_s()
         if remaining_s <= 0:
-            raise DeadlineExceeded(f"the deadline passed {-remaining_s * 1000:.0f} ms before the work was done")
+            raise DeadlineExceeded(
+                f"the deadline passed {-remaining_s * 1000:.0f} ms ago; the work was not done"
+            )
 
 
 class TimeOrderedIds:
