@@ -53,7 +53,7 @@ proto-check: setup
 lock: ## resolve the lock files again (needs the network)
 	@requirements/lock.sh
 
-wheelhouse: setup-daemon ## everything a box installs, as wheels in dist/wheelhouse (PLATFORM=, PYTHON_VERSION= for another box)
+wheelhouse: setup-daemon ## everything a box installs, as wheels in dist/wheelhouse (PLATFORM=manylinux_2_35_aarch64 for another box)
 	@provisioning/wheelhouse.sh dist/wheelhouse
 
 install-size: ## install the daemon alone, print what it takes on disk
