@@ -9,7 +9,6 @@ ApplianceError
 │   ├── ImageTooSmall           a side shorter than the limit
 │   ├── DtypeMismatch           raw pixels: size of the bytes, dtype and shape do not agree
 │   ├── NonFinitePixels         NaN or infinity among the pixels
-│   ├── PixelsOutOfRange        raw float pixels outside 0…1
 │   ├── DecodeTimeout           the image needs more time to decode than one may
 │   └── UnsuitableImage         a readable image without what the pipeline looks for (blank field, no spread)
 ├── NotFound                no such result, model or case
@@ -61,10 +60,6 @@ class DtypeMismatch(InvalidInput):
 
 class NonFinitePixels(InvalidInput):
     """NaN or infinity among the pixels."""
-
-
-class PixelsOutOfRange(InvalidInput):
-    """Raw float pixels outside 0 to 1, so that nobody can know what is black and what is white."""
 
 
 class DecodeTimeout(InvalidInput):
