@@ -1,0 +1,183 @@
+"""The configuration: one TOML file, every bound named, and defaults that need no file at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from appliance.errors import ConfigurationError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MIB = 1 << 20
+HOST_AND_PORT = re.compile(r"^(\[[0-9A-Fa-f:.%]+\]|[^\s:/]+):([0-9]{1,5})$")
+MAX_UNIX_PATH_BYTES = 107
+"""Linux keeps 108 bytes for a Unix socket's path, the last of them zero (unix(7))."""
+
+MAX_CONFIGURATION_BYTES = MIB
+
+
+def parse_address(text: str) -> str:
+    """Accept HOST:PORT or unix:/absolute/path, return it as gRPC wants it."""
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path.startswith("/") or len(os.fsencode(path)) > MAX_UNIX_PATH_BYTES:
+            raise ValueError(
+                f"expected unix: and an absolute path of at most {MAX_UNIX_PATH_BYTES} bytes and got {text!r}"
+            )
+        return text
+    match = HOST_AND_PORT.match(text)
+    if match is None or int(match.group(2)) > 65535:
+        raise ValueError(f"expected HOST:PORT with a port up to 65535, or unix:/PATH, and got {text!r}")
+    return text
+
+
+Address = Annotated[str, AfterValidator(parse_address)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
+
+
+class ServerConfig(_Section):
+    """The gRPC server."""
+
+    # beside these the daemon always listens on STATE_DIR/appliance.sock
+    listen: Annotated[tuple[Address, ...], Field(max_length=16)] = ("127.0.0.1:8001",)
+    workers: Annotated[int, Field(ge=2, le=64)] = 8  # requests handled at a time
+    max_waiting: Annotated[int, Field(ge=1, le=1024)] = 32  # further requests accepted beyond the workers
+    max_watchers: Annotated[int, Field(ge=1, le=32)] = 4  # open WatchResults streams; each one holds a worker
+    max_message_mib: Annotated[int, Field(ge=1, le=1024)] = 160  # largest request or reply
+    # longest deadline, also for callers that set none
+    max_request_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0  # how long a stop waits for requests under way
+
+
+class ImagesConfig(_Section):
+    """What an image may be."""
+
+    max_mib: Annotated[int, Field(ge=1, le=1024)] = 128  # encoded or raw
+    max_megapixels: Annotated[float, Field(gt=0, le=1024)] = 64.0
+    max_side_px: Annotated[int, Field(ge=64, le=65535)] = 16384
+    min_side_px: Annotated[int, Field(ge=1, le=4096)] = 32
+    max_decode_s: Annotated[float, Field(gt=0, le=60)] = 4.0
+
+
+class InferenceConfig(_Section):
+    """Queues and engines."""
+
+    queue_capacity: Annotated[int, Field(ge=1, le=1024)] = 32  # requests that wait for one model
+    threads: Annotated[int, Field(ge=0, le=256)] = 0  # CPU threads of one engine; 0 lets the runtime choose
+    engine: Annotated[str, Field(pattern="^(auto|openvino|onnxruntime|tensorrt)$")] = "auto"
+
+
+class ResultsConfig(_Section):
+    """The database of results."""
+
+    max_age_days: Annotated[float, Field(gt=0, le=36500)] = 365.0
+    max_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 2048  # the oldest results go beyond this
+    prune_every_s: Annotated[float, Field(gt=0, le=86400)] = 600.0
+
+
+class LogConfig(_Section):
+    """What goes to stderr."""
+
+    format: Annotated[str, Field(pattern="^(auto|human|json)$")] = "auto"  # human on a terminal, else JSON
+    level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+
+class ModelsConfig(_Section):
+    """Where model packs lie."""
+
+    directory: Path | None = None  # a folder with one pack per sub-folder; none means the factory packs
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    state_dir: Path | None = None  # see `default_state_dir`
+    server: ServerConfig = ServerConfig()
+    images: ImagesConfig = ImagesConfig()
+    inference: InferenceConfig = InferenceConfig()
+    results: ResultsConfig = ResultsConfig()
+    models: ModelsConfig = ModelsConfig()
+    log: LogConfig = LogConfig()
+
+    @property
+    def state_directory(self) -> Path:
+        """Where the daemon keeps its database, compile cache and socket; absolute."""
+        return (self.state_dir or default_state_dir(os.environ, os.geteuid(), Path.home())).absolute()
+
+    @property
+    def socket_path(self) -> Path:
+        """The Unix socket beside the TCP addresses."""
+        return self.state_directory / "appliance.sock"
+
+
+def load_config(path: Path | None = None, **overrides: Any) -> Config:
+    """Read a configuration file over the defaults.
+
+    Args:
+        path: TOML file; None means the defaults alone.
+        overrides: values from the command line that replace the file's: `state_dir`, `listen`.
+
+    Raises:
+        ConfigurationError: unreadable file, or values that are wrong; all of them in one message.
+    """
+    tree = _read_toml(path) if path is not None else {}
+    if overrides.get("state_dir") is not None:
+        tree["state_dir"] = str(overrides["state_dir"])
+    if overrides.get("listen"):
+        tree["server"] = {**tree.get("server", {}), "listen": list(overrides["listen"])}
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as exc:
+        source = str(path) if path is not None else "the command line"
+        mistakes = [f"  {_key(error['loc'])}: {_sentence(error)}" for error in exc.errors()]
+        raise ConfigurationError(
+            f"{len(mistakes)} mistake{'s' * (len(mistakes) > 1)} in {source}:\n" + "\n".join(mistakes)
+        ) from exc
+
+
+def default_state_dir(environment: os._Environ[str] | dict[str, str], user_id: int, home: Path) -> Path:
+    """$STATE_DIRECTORY (systemd), else /var/lib/appliance for root, else ~/.local/state/appliance."""
+    given = environment.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    if user_id == 0:
+        return Path("/var/lib/appliance")
+    return Path(environment.get("XDG_STATE_HOME") or home / ".local" / "state") / "appliance"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_CONFIGURATION_BYTES:
+            raise ConfigurationError(
+                f"expected a configuration of at most {MAX_CONFIGURATION_BYTES} bytes and got"
+                f" {path.stat().st_size} in {path}"
+            )
+        tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigurationError(f"cannot read the configuration {path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"expected TOML in {path} and got: {exc}") from exc
+    return tree
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _sentence(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "there is no such key"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return message if "got" in message else f"{message}, got {error['input']!r}"
