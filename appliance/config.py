@@ -83,7 +83,7 @@ class ResultsConfig(_Section):
     """The database of results."""
 
     max_age_days: Annotated[float, Field(gt=0, le=36500)] = 365.0
-    max_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 2048  # the oldest results go beyond this
+    max_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 512  # the oldest results go beyond this
     prune_every_s: Annotated[float, Field(gt=0, le=86400)] = 600.0
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from appliance.errors import ApplianceError, InferenceFailed, LimitExceeded, Unavailable
 from appliance.inference.request import Inference, ModelIdentity, RequestContext, Tensors
-from appliance.models.manifest import Manifest, Role
+from appliance.models.manifest import Role
 
 LOG = logging.getLogger(__name__)
 PATIENCE_CHECK_S = 0.05
@@ -25,32 +25,8 @@ SMOOTHING = 0.2
 """Weight of the newest engine call in the running mean behind the retry hint."""
 
 
-class RunnableInfo(Protocol):
-    """What a lane tells about an engine."""
-
-    @property
-    def kind(self) -> str:
-        """Name of the runtime."""
-        ...
-
-    @property
-    def device(self) -> str:
-        """Device as the runtime names it."""
-        ...
-
-    @property
-    def precision(self) -> str:
-        """What the engine really computes in."""
-        ...
-
-
 class RunnableEngine(Protocol):
     """What a lane needs of an engine."""
-
-    @property
-    def info(self) -> RunnableInfo:
-        """What it is and where it runs."""
-        ...
 
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Outputs by name for inputs by name."""
@@ -61,8 +37,8 @@ class Lease(Protocol):
     """The right to use a loaded model until it is given back."""
 
     @property
-    def manifest(self) -> Manifest:
-        """The manifest of its pack."""
+    def identity(self) -> ModelIdentity:
+        """Which model it is."""
         ...
 
     @property
@@ -175,7 +151,7 @@ class Lane:
             started_s = time.perf_counter()
             outputs: Tensors = dict(lease.engine.infer(job.tensors))
             ended_s = time.perf_counter()
-            identity = identify(lease.manifest, lease.engine.info)
+            identity = lease.identity
         self._mean_s += SMOOTHING * ((ended_s - started_s) - self._mean_s)
         self.answered += 1
         return Inference(
@@ -184,16 +160,3 @@ class Lane:
             engine_ms=(ended_s - started_s) * 1000,
             queue_ms=(started_s - job.submitted_s) * 1000,
         )
-
-
-def identify(manifest: Manifest, info: RunnableInfo) -> ModelIdentity:
-    """What a result says about the model and the engine behind it."""
-    return ModelIdentity(
-        name=manifest.name,
-        version=manifest.version,
-        role=manifest.role.value,
-        contract_hash=manifest.contract_hash,
-        engine=info.kind,
-        device=info.device,
-        precision=info.precision,
-    )

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from appliance.clock import Deadline
 from appliance.errors import Cancelled
+from appliance.models.identity import ModelIdentity
+
+__all__ = ["Inference", "ModelIdentity", "Priority", "RequestContext", "Tensors"]
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -21,19 +24,6 @@ class Priority(enum.IntEnum):
     INTERACTIVE = 0  # a person waits at the microscope
     ROUTINE = 1  # the default
     BATCH = 2  # a folder that runs over night
-
-
-@dataclass(frozen=True)
-class ModelIdentity:
-    """Which model answered, on what."""
-
-    name: str
-    version: str
-    role: str
-    contract_hash: str
-    engine: str  # "openvino", "onnxruntime", "tensorrt"
-    device: str  # as the engine names it, for example "CPU"
-    precision: str  # "INT8", "FP16", "FP32", or what the adapter says it did
 
 
 @dataclass(frozen=True)
