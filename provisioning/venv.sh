@@ -58,8 +58,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 pip=(.venv/bin/python -m pip)
 requirements=()
 for lock in "${locks[@]}"; do requirements+=(-r "$lock"); done
-say "$level: $(cat "${locks[@]}" | grep -c '==') locked packages into .venv"
-"${pip[@]}" install --require-hashes --only-binary :all: "${requirements[@]}" | grep -v '^Requirement already satisfied' || [ "${PIPESTATUS[0]}" -eq 0 ]
+say "$level: locked packages into .venv"
+"${pip[@]}" install --require-hashes --only-binary :all: "${requirements[@]}" | awk -v total="$(cat "${locks[@]}" | grep -c '==')" '
+    /^Ignoring / { total--; next }  # for another Python or system
+    /^Requirement already satisfied/ { total--; next }
+    /^Collecting / { printf "[%d/%d] %s\n", ++n, total, $2; fflush(); next }
+    /Downloading .* \(/ { sub(/^.*\(/, "("); print "        " $0; fflush(); next }
+    /^Installing collected packages/ { print "installing, this takes a minute"; fflush(); next }
+    /^(Looking in|Using cached|  Using cached)/ { next }
+    { print; fflush() }'
 say "this tree into .venv"
 "${pip[@]}" install -q --no-deps --no-build-isolation --editable .
 echo "$(fingerprint)  $PWD" >"$stamp"
