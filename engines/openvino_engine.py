@@ -1,0 +1,222 @@
+"""OpenVINO adapter: compiles an ONNX file for this CPU, keeps the compiled blob, and computes on it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import queue
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.cache import CompileCache
+from engines.contract import Engine, EngineInfo, EngineKind
+from engines.errors import EngineLoadError, RuntimeUnavailable
+from engines.fingerprint import FingerprintParts, file_sha256
+from engines.host import Processor, this_processor, usable_cores
+from engines.openvino_rewrite import (
+    drop_activation_pairs,
+    has_quantized_activations,
+    shift_activations_to_uint8,
+)
+from engines.options import EngineOptions, QuantizedGraph
+from engines.tensor_spec import DYNAMIC, TensorSpec
+
+_ADAPTER_REVISION = 1
+_DEVICE = "CPU"
+_FLOAT_NAMES = {"f32": "FP32", "float32": "FP32", "bf16": "BF16", "bfloat16": "BF16", "f16": "FP16"}
+_log = logging.getLogger(__name__)
+
+
+class OpenVinoEngine(Engine):
+    """A model compiled by OpenVINO's CPU plugin.
+
+    The compiled blob goes through our own cache instead of OpenVINO's CACHE_DIR: that one has to read and
+    rewrite the ONNX graph before it can tell a hit, trusts what it finds, and has no bound.
+    """
+
+    def __init__(
+        self,
+        model_path: Path,
+        options: EngineOptions | None = None,
+        cache: CompileCache | None = None,
+        processor: Processor | None = None,
+    ) -> None:
+        """Load, from the cache where possible.
+
+        Raises:
+            RuntimeUnavailable: openvino is not installed, or has no CPU plugin.
+            EngineLoadError: the file cannot be read or compiled.
+        """
+        options = options or EngineOptions()
+        processor = processor or this_processor()
+        openvino = _import_openvino()
+        core = openvino.Core()
+        if _DEVICE not in core.available_devices:
+            raise RuntimeUnavailable(f"expected OpenVINO's CPU plugin, got {core.available_devices}")
+        threads = options.threads or usable_cores()
+        version = str(openvino.__version__).split("-", 1)[0]
+        fingerprint = FingerprintParts(
+            file_sha256(model_path),
+            EngineKind.OPENVINO,
+            str(openvino.__version__),
+            processor.identity,
+            _ADAPTER_REVISION,
+            options,
+            threads,
+        ).digest()
+        configuration = _configuration(options, threads)
+
+        compiled, facts = None, {}
+        if cache is not None and (entry := cache.get(fingerprint)) is not None:
+            compiled, facts = _import_blob(core, entry.payload, configuration), entry.facts
+            if compiled is None:
+                cache.discard(fingerprint)
+            del entry
+        from_cache = compiled is not None
+        if compiled is None:
+            compiled, facts = _compile(core, model_path, options, processor, configuration)
+            if cache is not None:
+                _store(cache, fingerprint, compiled, facts)
+
+        float_name = _FLOAT_NAMES.get(
+            compiled.get_property("INFERENCE_PRECISION_HINT").to_string(), "reduced float"
+        )
+        info = EngineInfo(
+            kind=EngineKind.OPENVINO,
+            device=f"CPU: {processor.name} ({threads} threads)",
+            precision=_precision(str(facts["arithmetic"]), float_name),
+            runtime_version=version,
+            fingerprint=fingerprint,
+            from_cache=from_cache,
+            notes=tuple(facts["notes"]),
+        )
+        super().__init__(
+            info,
+            _specs(compiled.inputs, facts["inputs"], model_path),
+            _specs(compiled.outputs, facts["outputs"], model_path),
+        )
+        self._compiled: Any = compiled
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(options.concurrency):
+            self._requests.put(compiled.create_infer_request())
+
+    def _infer(self, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        request = self._requests.get()
+        try:
+            # By position: a tensor may have lost its ONNX name in the blob, its place it keeps.
+            arrays = {index: tensors[spec.name] for index, spec in enumerate(self.inputs)}
+            request.infer(arrays, share_inputs=True, share_outputs=True)
+            return {
+                spec.name: np.array(request.get_output_tensor(index).data)
+                for index, spec in enumerate(self.outputs)
+            }
+        finally:
+            self._requests.put(request)
+
+    def _close(self) -> None:
+        while not self._requests.empty():
+            self._requests.get()
+        self._compiled = None
+
+
+def _import_openvino() -> Any:
+    try:
+        import openvino
+    except ImportError as exc:
+        raise RuntimeUnavailable(f"expected the openvino package, got: {exc}") from exc
+    return openvino
+
+
+def _configuration(options: EngineOptions, threads: int) -> dict[str, object]:
+    configuration: dict[str, object] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    if options.concurrency > 1:
+        configuration["NUM_STREAMS"] = options.concurrency
+    if not options.reduced_float:
+        # Left alone, the plugin takes BF16 without a word wherever the CPU has it (AVX512_BF16, AMX).
+        configuration["INFERENCE_PRECISION_HINT"] = "f32"
+    return configuration
+
+
+def _compile(
+    core: Any,
+    model_path: Path,
+    options: EngineOptions,
+    processor: Processor,
+    configuration: dict[str, object],
+) -> tuple[Any, dict[str, Any]]:
+    try:
+        model = core.read_model(str(model_path))
+        arithmetic, notes = _prepare(model, options.quantized_graph, processor)
+        facts = {
+            "arithmetic": arithmetic,
+            "notes": notes,
+            "inputs": [node.get_friendly_name() for node in model.get_parameters()],
+            "outputs": [_result_name(output) for output in model.outputs],
+        }
+        return core.compile_model(model, _DEVICE, configuration), facts
+    except RuntimeError as exc:
+        raise EngineLoadError(f"OpenVINO could not compile {model_path.name}: {exc}") from exc
+
+
+def _prepare(model: Any, wanted: QuantizedGraph, processor: Processor) -> tuple[str, list[str]]:
+    if not has_quantized_activations(model):
+        return "float", []
+    if wanted is QuantizedGraph.AS_IS:
+        return "int8", []
+    if wanted is QuantizedGraph.FLOAT or not processor.multiplies_int8_exactly:
+        why = "asked for" if wanted is QuantizedGraph.FLOAT else "this CPU saturates int8 products"
+        pairs = drop_activation_pairs(model)
+        return "float on int8 weights", [f"{pairs} int8 activations computed in float: {why}"]
+    pairs = shift_activations_to_uint8(model)
+    return "int8", [f"{pairs} int8 activations moved to uint8 with zero point 128, same scale"]
+
+
+def _precision(arithmetic: str, float_name: str) -> str:
+    if arithmetic == "int8":
+        return "INT8" if float_name == "FP32" else f"INT8 ({float_name} elsewhere)"
+    return float_name if arithmetic == "float" else f"{float_name} (int8 weights)"
+
+
+def _import_blob(core: Any, blob: bytes, configuration: dict[str, object]) -> Any | None:
+    try:
+        return core.import_model(blob, _DEVICE, configuration)
+    except RuntimeError as exc:
+        _log.warning("OpenVINO would not load a cached engine; compiling again: %s", exc)
+        return None
+
+
+def _store(cache: CompileCache, fingerprint: str, compiled: Any, facts: dict[str, Any]) -> None:
+    try:
+        blob = compiled.export_model()
+    except RuntimeError as exc:
+        _log.warning("OpenVINO could not export a compiled engine; it stays uncached: %s", exc)
+        return
+    payload = blob.getbuffer() if isinstance(blob, io.BytesIO) else blob
+    cache.put(fingerprint, payload, facts)
+
+
+def _result_name(output: Any) -> str:
+    """The ONNX name of an output: its Result is called `NAME/sink_port_0`; other names may be aliases."""
+    name: str = output.get_node().get_friendly_name().rsplit("/sink_port_", 1)[0]
+    names: set[str] = output.get_names()
+    return name if name in names or not names else str(output.get_any_name())
+
+
+def _specs(ports: Any, names: list[str], model_path: Path) -> list[TensorSpec]:
+    try:
+        return [
+            TensorSpec.of(
+                name,
+                port.get_element_type().to_dtype(),
+                tuple(DYNAMIC if size.is_dynamic else size.get_length() for size in port.get_partial_shape()),
+            )
+            for port, name in zip(ports, names, strict=True)
+        ]
+    except (ValueError, RuntimeError) as exc:
+        raise EngineLoadError(f"{model_path.name}: expected plain tensors at its edges: {exc}") from exc
