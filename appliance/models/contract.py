@@ -1,7 +1,8 @@
-"""The contract between a pipeline and a model: label order, preprocessing and tensor shapes, and one hash over them.
+"""The contract between a pipeline and a model: label order, preprocessing and tensor shapes, and one hash
+over them.
 
-A pipeline lists the hashes it was written for and refuses every other pack: a model with its labels in another
-order would answer without any error, and wrongly.
+A pipeline lists the hashes it was written for and refuses every other pack: a model with its labels in
+another order would answer without any error, and wrongly.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class Contract:
         return hashlib.sha256(self.canonical_json().encode("ascii")).hexdigest()
 
     def canonical_json(self) -> str:
-        """The one spelling of this contract: sorted keys, no spaces, ASCII, whole numbers without a fraction."""
+        """The one spelling of this contract: sorted keys, no spaces, ASCII, whole numbers without a
+        fraction.
+        """
         tree = {
             "inputs": [_tensor(entry) for entry in self.inputs],
             "outputs": [_tensor(entry) for entry in self.outputs],

@@ -1,7 +1,7 @@
 """The manifest of a model pack: everything that a pack promises about itself, parsed at once or refused.
 
-A manifest is text from outside, so this is one of the few places with pydantic: unknown keys are mistakes, every
-mistake is reported in one go, and what comes out is frozen.
+A manifest is text from outside, so this is one of the few places with pydantic: unknown keys are mistakes,
+every mistake is reported in one go, and what comes out is frozen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ MANIFEST_NAME = "manifest.json"
 """File name of the manifest inside a pack directory."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}(-[0-9A-Za-z.-]{1,32})?$")]
+Version = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}(-[0-9A-Za-z.-]{1,32})?$")
+]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
 TensorName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,127}$")]
@@ -34,7 +36,9 @@ class Role(enum.Enum):
 
 
 class Precision(enum.Enum):
-    """Arithmetic that the graph itself asks for; what an engine made of it stands in `EngineInfo.precision`."""
+    """Arithmetic that the graph itself asks for; what an engine made of it stands in
+    `EngineInfo.precision`.
+    """
 
     INT8 = "INT8"  # explicit QuantizeLinear / DequantizeLinear pairs, symmetric int8
     FP16 = "FP16"  # half precision written into the graph
@@ -44,7 +48,9 @@ class Precision(enum.Enum):
 class PreprocessingMethod(enum.Enum):
     """How pixels become the model's input; each one is a function of `appliance.models.preprocessing`."""
 
-    STAIN_FIELD = "stain-field"  # grey field, background 0 and darkest stain 1, scaled and padded to the input
+    STAIN_FIELD = (
+        "stain-field"  # grey field, background 0 and darkest stain 1, scaled and padded to the input
+    )
     UPRIGHT_CROP = "upright-crop"  # one chromosome turned upright at a fixed scale, neighbours masked out
     LETTERBOX = "letterbox"  # scaled to fit and padded with one grey value
 
@@ -81,7 +87,8 @@ class Preprocessing(_Part):
 class Labels(_Part):
     """Label order, and where in the outputs the labels live.
 
-    `output[axis]` has `offset + len(names)` channels. Without `output` the model knows a single kind of object.
+    `output[axis]` has `offset + len(names)` channels. Without `output` the model knows a single kind of
+    object.
     """
 
     names: tuple[Label, ...] = Field(min_length=1, max_length=1024)
@@ -113,7 +120,9 @@ class Tolerance(_Part):
 
 
 class GoldenCase(_Part):
-    """A known answer: an .npz with arrays `input.NAME` and `output.NAME`; outputs without tolerance are not compared."""
+    """A known answer: an .npz with arrays `input.NAME` and `output.NAME`; outputs without tolerance are not
+    compared.
+    """
 
     file: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     tolerance: dict[TensorName, Tolerance] = Field(min_length=1)
@@ -139,7 +148,9 @@ class ModelCard(_Part):
 
     file: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     summary: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
-    training_data: tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...] = Field(min_length=1)
+    training_data: tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...] = Field(
+        min_length=1
+    )
     limitations: Annotated[str, StringConstraints(min_length=1, max_length=4000)]
     demonstration: bool = False  # trained on painted findings: its answers carry DEMONSTRATION_MODEL
 
@@ -172,7 +183,9 @@ class Manifest(_Part):
         needed = [self.model_file, self.card.file, *(case.file for case in self.golden_cases)]
         for path in needed:
             if path not in listed:
-                raise ValueError(f"expected {path} among the listed files and got {', '.join(sorted(listed))}")
+                raise ValueError(
+                    f"expected {path} among the listed files and got {', '.join(sorted(listed))}"
+                )
         for kind, entries in (("input", self.inputs), ("output", self.outputs)):
             for name, times in Counter(entry.name for entry in entries).items():
                 if times > 1:
@@ -181,7 +194,9 @@ class Manifest(_Part):
         for case in self.golden_cases:
             unknown = sorted(set(case.tolerance) - outputs)
             if unknown:
-                raise ValueError(f"expected tolerances for {', '.join(sorted(outputs))} and got {', '.join(unknown)}")
+                raise ValueError(
+                    f"expected tolerances for {', '.join(sorted(outputs))} and got {', '.join(unknown)}"
+                )
         return self
 
     @property

@@ -1,7 +1,7 @@
 """A model pack on disk, verified before anything in it is used.
 
-A pack is a directory with `manifest.json` and exactly the files that the manifest lists. `ModelPack.open` is the
-only way to get one; each way to be wrong gives `PackRejected` with one sentence.
+A pack is a directory with `manifest.json` and exactly the files that the manifest lists. `ModelPack.open` is
+the only way to get one; each way to be wrong gives `PackRejected` with one sentence.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def parse_manifest(raw: bytes) -> Manifest:
         raw: the bytes of `manifest.json`.
 
     Raises:
-        PackRejected: not UTF-8 JSON, a key given twice, or the schema is not kept (all mistakes in one message).
+        PackRejected: not UTF-8 JSON, a key given twice, or the schema is not kept (all mistakes in one
+            message).
     """
     try:
         # parsed here first because a key given twice must not silently win over its twin
@@ -147,10 +148,13 @@ def _check_sizes(manifest: Manifest, limits: PackLimits) -> None:
     for file in manifest.files:
         if file.size_bytes > limits.max_file_bytes:
             raise PackRejected(
-                f"expected files of at most {limits.max_file_bytes} bytes and got {file.size_bytes} for {file.path}"
+                f"expected files of at most {limits.max_file_bytes} bytes"
+                f" and got {file.size_bytes} for {file.path}"
             )
     if manifest.size_bytes > limits.max_total_bytes:
-        raise PackRejected(f"expected at most {limits.max_total_bytes} bytes in all and got {manifest.size_bytes}")
+        raise PackRejected(
+            f"expected at most {limits.max_total_bytes} bytes in all and got {manifest.size_bytes}"
+        )
 
 
 def _check_listing(directory: Path, manifest: Manifest) -> None:

@@ -1,4 +1,6 @@
-"""The four contracts that this version's pipelines are written for; their hashes are what a pipeline accepts."""
+"""The four contracts that this version's pipelines are written for; their hashes are what a pipeline
+accepts.
+"""
 
 from __future__ import annotations
 
