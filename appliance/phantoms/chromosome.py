@@ -151,7 +151,9 @@ def _spine(
     sharpness = float(rng.uniform(2.0, 7.0))
     middle = float(rng.uniform(0.25, 0.75))
     heading = 0.5 * total * np.tanh(sharpness * (position - middle)) / math.tanh(sharpness * 0.5)
-    heading += slack * float(rng.normal(0.0, 0.13)) * np.sin(2 * math.pi * position + rng.uniform(0, 2 * math.pi))
+    heading += (
+        slack * float(rng.normal(0.0, 0.13)) * np.sin(2 * math.pi * position + rng.uniform(0, 2 * math.pi))
+    )
     kink = float(rng.normal(0.0, 0.16)) * slack
     heading += kink * np.tanh((np.arange(count) - profile.centromere) / (0.35 * style.width_px))
     # The p telomere comes first and lies on top: the axis runs downwards, towards larger y.

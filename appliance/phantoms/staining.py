@@ -26,8 +26,25 @@ _DENSITY: dict[Stain, float] = {
 }
 """Stain density of a class, 0 = the palest chromatin, 1 = the darkest band."""
 
-_HETEROCHROMATIN: dict[str, float] = {"1": 0.95, "9": 0.22, "16": 0.95, "Y": 0.80}
-"""Large variable bands under GTG staining: 1q12, 16q11.2 and Yq12 are dark, 9q12 is pale."""
+_INDIVIDUAL: dict[str, float] = {
+    "1q12": 0.95,
+    "3p11": 0.90,
+    "3q11.1": 0.90,
+    "9q12": 0.22,
+    "16p12": 0.45,
+    "16q11.2": 1.0,
+    "19p12": 0.85,
+    "19p11": 0.95,
+    "19q11": 0.95,
+    "19q12": 0.85,
+    "19q13.2": 0.30,
+    "19q13.4": 0.30,
+    "22p11.1": 0.90,
+    "22q11.1": 0.90,
+    "Yq12": 0.85,
+}
+"""Bands whose look under GTG staining differs from their class: the heterochromatin of 1, 16 and Y is dark,
+that of 9 pale, 19 is pale but for its centromere, the centromeres of 3 and 22 are dark."""
 
 _MARGIN_PX = 3
 """Samples added beyond both telomeres, where the chromosome's width has fallen to zero."""
@@ -118,9 +135,8 @@ def _segments(
     density = np.empty(len(drawn.bands))
     width = np.ones(len(drawn.bands))
     for i, band in enumerate(drawn.bands):
-        level = _DENSITY[band.stain]
+        level = _INDIVIDUAL.get(drawn.label + band.name, _DENSITY[band.stain])
         if band.stain is Stain.GVAR:
-            level = _HETEROCHROMATIN.get(drawn.label, level)
             lengths[i] *= float(np.clip(rng.normal(0.9, 0.18), 0.4, 1.4))
             width[i] = 0.84 if drawn.acrocentric else 0.96
         elif band.stain is Stain.STALK:
