@@ -1,1 +1,1 @@
-"""Phantoms: synthetic metaphase spreads and chest films with exact truth, for tests, training and the demo."""
+"""Phantoms: synthetic metaphase spreads and chest films with exact truth, for tests, training and demo."""

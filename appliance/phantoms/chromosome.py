@@ -144,7 +144,7 @@ def _spine(
     # The longer a chromosome, the more it bends; a few are folded into a hook or a ring's part.
     slack = min(1.0, length / (6.5 * style.width_px))
     if bend_degrees is None:
-        spread = 16.0 if rng.random() < 0.55 else 75.0
+        spread = 16.0 if rng.random() < 0.5 else 95.0
         total = math.radians(float(np.clip(rng.normal(0.0, spread), -190.0, 190.0))) * slack
     else:
         total = math.radians(bend_degrees)
@@ -152,7 +152,7 @@ def _spine(
     middle = float(rng.uniform(0.25, 0.75))
     heading = 0.5 * total * np.tanh(sharpness * (position - middle)) / math.tanh(sharpness * 0.5)
     heading += (
-        slack * float(rng.normal(0.0, 0.13)) * np.sin(2 * math.pi * position + rng.uniform(0, 2 * math.pi))
+        slack * float(rng.normal(0.0, 0.17)) * np.sin(2 * math.pi * position + rng.uniform(0, 2 * math.pi))
     )
     kink = float(rng.normal(0.0, 0.16)) * slack
     heading += kink * np.tanh((np.arange(count) - profile.centromere) / (0.35 * style.width_px))
@@ -218,8 +218,9 @@ def _stain(
     density = np.interp(read, samples, profile.absorbance)
     density *= 0.94 + 0.12 * np.minimum(relative**2, 1.0)
     density *= 1.0 - style.chromatid_gap * np.exp(-0.5 * (across / 1.2) ** 2)
-    texture = cv2.GaussianBlur(rng.standard_normal(along.shape, dtype=np.float32), (0, 0), 1.1)
-    texture *= style.grain / 0.256  # 0.256 is what the blur leaves of a standard deviation of 1
+    speckle = cv2.GaussianBlur(rng.standard_normal(along.shape, dtype=np.float32), (0, 0), 1.1)
+    # 0.256 is what this blur leaves of a standard deviation of 1.
+    texture = np.asarray(speckle, dtype=np.float32) * np.float32(style.grain / 0.256)
     canvas = np.zeros(along.shape, dtype=np.float32)
     canvas[rows, columns] = density * cover * np.maximum(1.0 + texture[rows, columns], 0.3)
     mask = np.zeros(along.shape, dtype=np.bool_)

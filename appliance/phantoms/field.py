@@ -19,7 +19,7 @@ class FieldStyle:
 
     background: float = 243.0  # grey level of the empty field, 0..255
     gradient: float = 7.0  # grey levels between the brightest and the darkest corner
-    mottle: float = 2.0  # grey levels, standard deviation of slow stains of the glass
+    mottle: float = 1.2  # grey levels, standard deviation of slow stains of the glass
     noise: float = 1.2  # grey levels, standard deviation of the camera's grain
     nuclei: int = 1
     debris: int = 12  # clusters of dark specks
@@ -31,7 +31,7 @@ class FieldStyle:
         return FieldStyle(
             background=float(np.clip(rng.normal(246.0, 8.0), 215.0, 256.0)),
             gradient=float(abs(rng.normal(0.0, 9.0))),
-            mottle=float(rng.uniform(0.3, 4.0)),
+            mottle=float(rng.uniform(0.2, 2.2)),
             noise=float(rng.uniform(0.5, 3.0)),
             nuclei=int(rng.choice([0, 1, 2, 4, 8], p=[0.3, 0.25, 0.2, 0.15, 0.1])),
             debris=int(rng.integers(0, 40)),
@@ -94,7 +94,7 @@ def nucleus(diameter_px: float, rng: np.random.Generator) -> Stamp:
     inside = edge - np.hypot(x, y)
     softness = float(rng.uniform(2.5, 7.0))
     cover = np.clip(inside / softness + 0.5, 0.0, 1.0)
-    density = float(rng.uniform(0.4, 0.95))
+    density = float(rng.uniform(0.5, 1.15))
     texture = 0.11 * slow_noise((side, side), diameter_px / 3.0, rng)
     texture += 0.06 * slow_noise((side, side), 12.0, rng) + 0.10 * slow_noise((side, side), 4.5, rng)
     # One or two dark clumps of chromatin.
@@ -102,7 +102,7 @@ def nucleus(diameter_px: float, rng: np.random.Generator) -> Stamp:
         at = rng.normal(0.0, 0.17 * diameter_px, 2)
         reach = float(rng.uniform(0.06, 0.13)) * diameter_px
         texture += 0.32 * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2.0 * reach**2))
-    rim = 0.08 * np.exp(-(((inside - 4.0) / 5.0) ** 2))
+    rim = 0.04 * np.exp(-(((inside - 4.0) / 5.0) ** 2))
     absorbance = density * cover * np.maximum(1.0 + texture + rim, 0.3)
     return Stamp(left=0, top=0, absorbance=absorbance.astype(np.float32), mask=cover >= 0.5)
 

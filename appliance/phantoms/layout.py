@@ -84,15 +84,14 @@ class SpreadLayout:
         return self._grid[top : top + shape[0], left : left + shape[1]]
 
     def _apart(self, shape: tuple[int, ...], coarse: NDArray[np.uint8]) -> Position:
-        padded = cv2.dilate(
-            cv2.copyMakeBorder(coarse, 2, 2, 2, 2, cv2.BORDER_CONSTANT), np.ones((5, 5), np.uint8)
-        )
+        bordered = cv2.copyMakeBorder(coarse, 2, 2, 2, 2, cv2.BORDER_CONSTANT)
+        padded = np.asarray(cv2.dilate(bordered, np.ones((5, 5), np.uint8)), dtype=np.uint8)
         radius, best, least = self.radius_px, Position(0, 0), math.inf
         for attempt in range(_TRIES):
             position = self._random_position(shape, radius)
             around = Position(max(position.left - 2 * _GRID, 0), max(position.top - 2 * _GRID, 0))
             window = self._window(padded.shape, around)
-            shared = int(np.count_nonzero(window & np.asarray(padded)[: window.shape[0], : window.shape[1]]))
+            shared = int(np.count_nonzero(window & padded[: window.shape[0], : window.shape[1]]))
             if shared == 0:
                 return position
             if shared < least:

@@ -57,7 +57,7 @@ class StainStyle:
     length_px: float = 150.0  # axis length of chromosome 1
     width_px: float = 18.0  # width of a chromatid pair between the dark bands
     pale: float = 0.36  # absorbance of the palest chromatin
-    dark: float = 0.92  # absorbance of the darkest band
+    dark: float = 1.00  # absorbance of the darkest band
     band_blur_px: float = 1.3  # standard deviation of the smear of bands along the axis
     chromatid_gap: float = 0.08  # share of the stain missing between the chromatids, 0 = invisible
     grain: float = 0.09  # relative standard deviation of the chromatin's texture
@@ -73,7 +73,7 @@ class StainStyle:
             # Condensation shortens and thickens a chromosome together.
             width_px=float(np.clip(18.5 * (148.0 / length) ** 0.5 * rng.normal(1.0, 0.07), 14.5, 25.0)),
             pale=pale,
-            dark=pale + float(rng.uniform(0.34, 0.75)),
+            dark=pale + float(rng.uniform(0.42, 0.9)),
             band_blur_px=float(rng.uniform(0.9, 2.2)),
             chromatid_gap=float(max(0.0, rng.normal(0.06, 0.07))),
             grain=float(rng.uniform(0.04, 0.13)),
@@ -177,4 +177,5 @@ def _smooth(values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     radius = max(1, math.ceil(3.0 * sigma))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     padded = np.pad(values, radius, mode="edge")
-    return np.convolve(padded, kernel / kernel.sum(), mode="valid")
+    smoothed: NDArray[np.float64] = np.convolve(padded, kernel / kernel.sum(), mode="valid")
+    return smoothed
