@@ -1,0 +1,1 @@
+"""The chest X-ray path: a film becomes findings with boxes in its own pixels."""

@@ -1,0 +1,75 @@
+"""Film → the detector's square input, and boxes in that input → boxes on the film, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where a film lies in the square input.
+
+    Width and height have scales of their own, because the scaled film is rounded to whole pixels: with one
+    common scale, boxes on a long film would be off by up to half an input pixel times the film's scale.
+    """
+
+    width: int  # of the film, in pixels
+    height: int
+    inner_width: int  # of the scaled film, in input pixels
+    inner_height: int
+    left: int  # first column and row of the scaled film in the input
+    top: int
+
+    @classmethod
+    def fit(cls, width: int, height: int, size: int) -> Letterbox:
+        """Place a film of `width` × `height` pixels centrally in a `size` × `size` input."""
+        scale = size / max(width, height)
+        inner_width = max(1, round(width * scale))
+        inner_height = max(1, round(height * scale))
+        return cls(
+            width, height, inner_width, inner_height, (size - inner_width) // 2, (size - inner_height) // 2
+        )
+
+    def to_input(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bring (N, 4) boxes x0, y0, x1, y1 from film pixels to input pixels."""
+        return np.asarray(boxes * self._steps() + self._offset(), dtype=np.float64)
+
+    def to_film(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bring (N, 4) boxes x0, y0, x1, y1 from input pixels to film pixels, cut at the film's borders."""
+        on_film = (boxes - self._offset()) / self._steps()
+        limits = np.array([self.width, self.height, self.width, self.height], dtype=np.float64)
+        return np.asarray(np.clip(on_film, 0.0, limits), dtype=np.float64)
+
+    def _steps(self) -> NDArray[np.float64]:
+        return np.array(
+            [self.inner_width / self.width, self.inner_height / self.height] * 2, dtype=np.float64
+        )
+
+    def _offset(self) -> NDArray[np.float64]:
+        return np.array([self.left, self.top] * 2, dtype=np.float64)
+
+
+def film_input(grey: NDArray[np.uint8], size: int, fill: int) -> tuple[NDArray[np.float32], Letterbox]:
+    """Scale and pad a film to the detector's input.
+
+    Args:
+        grey: (H, W) uint8.
+        size: side of the input in pixels.
+        fill: grey level (0..255) of the padding.
+
+    Returns:
+        (1, 3, size, size) float32 RGB in 0..1, and where the film lies in it.
+    """
+    height, width = grey.shape
+    box = Letterbox.fit(width, height, size)
+    shrinking = box.inner_width < width
+    how = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    inner = cv2.resize(grey, (box.inner_width, box.inner_height), interpolation=how)
+    canvas = np.full((size, size), fill, dtype=np.uint8)
+    canvas[box.top : box.top + box.inner_height, box.left : box.left + box.inner_width] = inner
+    plane = canvas.astype(np.float32) / np.float32(255.0)
+    return np.ascontiguousarray(np.broadcast_to(plane, (1, 3, size, size))), box

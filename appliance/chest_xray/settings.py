@@ -1,0 +1,38 @@
+"""Every number that the chest X-ray path decides with, and what it has to know about the model that answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class FindingModel:
+    """The parts of a pack's manifest that turn scores into findings."""
+
+    labels: tuple[str, ...]  # in the order of the model's classes
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # smallest score by label, 0..1
+    demonstration: bool = False  # trained on painted findings: answers carry DEMONSTRATION_MODEL
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.thresholds) - set(self.labels))
+        if unknown:
+            raise ValueError(f"expected thresholds for the model's labels and got {', '.join(unknown)}")
+
+    def limits(self, default: float) -> NDArray[np.float64]:
+        """(C,) smallest score of each class; `default` where the pack says nothing."""
+        return np.array([self.thresholds.get(label, default) for label in self.labels], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class ChestXraySettings:
+    """All settings of the chest X-ray path."""
+
+    default_threshold: float = 0.25  # smallest score of a finding where the pack names none
+    max_iou: float = 0.45  # overlap above which two boxes of one class are one finding
+    max_findings: int = 100  # most findings of one film
+    low_contrast: float = 40.0  # grey levels between the 2nd and 98th percentile: below, LOW_CONTRAST
+    min_contrast: float = 8.0  # below it the film is blank

@@ -1,0 +1,243 @@
+"""The cascade: each stage looks only at what the stage before it found.
+
+segment   the whole field, small     → the region of the spread, nuclei and debris
+detect    that region at half scale  → instances with masks at full resolution
+classify  upright crops, two views   → class probabilities and polarity
+pair      no model                   → one class each, pairs, flags, karyotype
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.analysis import (
+    CHROMOSOME_LABELS,
+    Chromosome,
+    DetectedObject,
+    Spread,
+    StageEvent,
+    StageReport,
+)
+from appliance.imaging.image import Image
+from appliance.inference.request import RequestContext
+from appliance.karyotype import iscn, quality
+from appliance.karyotype.assignment import assign_classes
+from appliance.karyotype.instances import Candidate, Instance, fit_masks, read_candidates
+from appliance.karyotype.orientation import Orientation, fuse_classes, fuse_polarity, upright_crops
+from appliance.karyotype.outline import bounding_box, outline
+from appliance.karyotype.region import FieldMap, RegionSearch, field_map, find_region
+from appliance.karyotype.settings import ClassSettings, KaryotypeSettings
+from appliance.karyotype.stages import Engines, Stage
+from appliance.karyotype.suppression import suppress, touching, without_nuclei
+from appliance.karyotype.tiling import cut_window, plan_windows, scaled_field
+from appliance.models.manifest import Role
+from appliance.models.preprocessing import FIELD_SCALE, FIELD_SIZE, field_input, normalise_stain, stain_range
+
+
+@dataclass(frozen=True)
+class _Field:
+    """The image as every stage needs it."""
+
+    stain: NDArray[np.float32]  # (H, W)
+    contrast: float  # grey levels
+    search: RegionSearch
+    map: FieldMap
+    half: NDArray[np.float32]  # the stain at FIELD_SCALE
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """What detection found."""
+
+    instances: list[Instance]
+    detected: tuple[DetectedObject, ...]
+    links: list[tuple[int, ...]]  # for each object the others that touch it
+    at_limit: bool
+
+
+class KaryotypePipeline:
+    """From a metaphase image to a finished spread.
+
+    Args:
+        engines: the inference service.
+        settings: thresholds and prices.
+    """
+
+    def __init__(self, engines: Engines, settings: KaryotypeSettings | None = None) -> None:
+        self._engines = engines
+        self._settings = settings or KaryotypeSettings()
+
+    def analyze(
+        self,
+        image: Image,
+        context: RequestContext,
+        on_stage: Callable[[StageEvent], None] | None = None,
+    ) -> tuple[Spread, tuple[StageReport, ...]]:
+        """Find, classify, orient and pair the chromosomes of one spread.
+
+        Args:
+            image: decoded, grey.
+            context: deadline, cancellation and priority.
+            on_stage: called at the end of each stage with what is known so far.
+
+        Raises:
+            UnsuitableImage: the image holds no metaphase spread.
+            DeadlineExceeded, Cancelled: nobody waits any more.
+            Unavailable, LimitExceeded, InferenceFailed: from the engines.
+        """
+        reports: list[StageReport] = []
+
+        def ended(event: StageEvent) -> None:
+            reports.append(event.report)
+            if on_stage is not None:
+                on_stage(event)
+
+        stage = Stage("segment", self._engines, context)
+        field = self._segment(image, stage)
+        region = field.search.region
+        ended(StageEvent(stage.report(), region))
+
+        stage = Stage("detect", self._engines, context)
+        objects = self._detect(field, stage)
+        ended(StageEvent(stage.report(), region, objects.detected))
+
+        stage = Stage("classify", self._engines, context)
+        probabilities, angles, orientations = self._classify(field, objects, stage)
+        first_view = _chromosomes(
+            objects, probabilities, probabilities.argmax(axis=1), angles, orientations, self._settings.classes
+        )
+        ended(StageEvent(stage.report(), region, objects.detected, first_view))
+
+        stage = Stage("pair", self._engines, context)
+        assigned = assign_classes(probabilities, self._settings.classes)
+        chromosomes = _chromosomes(
+            objects, probabilities, assigned, angles, orientations, self._settings.classes
+        )
+        spread = self._conclude(image, field, objects, chromosomes)
+        ended(StageEvent(stage.report(), region, objects.detected, chromosomes))
+        return spread, tuple(reports)
+
+    def _segment(self, image: Image, stage: Stage) -> _Field:
+        levels = stain_range(image.grey)
+        quality.require_contrast(levels, self._settings.quality)
+        stain = normalise_stain(image.grey, levels)
+        height, width = stain.shape
+        half = scaled_field(stain, FIELD_SCALE)
+        network_input, placement = field_input(stain)
+        logits = stage.infer(Role.KARYOTYPE_SEGMENTER, {"image": network_input})["logits"]
+        classes = field_map(logits, placement, width, height)
+        search = find_region(classes, width, height, self._settings.region)
+        if search.region is None:
+            raise quality.no_spread(search)
+        return _Field(stain, levels.contrast, search, classes, half)
+
+    def _detect(self, field: _Field, stage: Stage) -> _Objects:
+        settings = self._settings.detection
+        region = field.search.region
+        if region is None:
+            raise quality.no_spread(field.search)
+        half_height, half_width = field.half.shape
+        candidates: list[Candidate] = []
+        at_limit = False
+        for window in plan_windows(region, FIELD_SCALE, FIELD_SIZE, settings.tile_overlap_px):
+            outputs = stage.infer(Role.KARYOTYPE_DETECTOR, {"image": cut_window(field.half, window)})
+            found = read_candidates(
+                outputs["boxes"],
+                outputs["scores"],
+                outputs["masks"],
+                window,
+                (half_width, half_height),
+                settings,
+            )
+            at_limit = at_limit or len(found) >= settings.slots
+            candidates.extend(found)
+        instances = suppress(
+            without_nuclei(fit_masks(candidates, field.stain, settings), field.map, settings), settings
+        )
+        quality.require_spread(len(instances), self._settings.quality)
+        instances.sort(key=lambda one: (one.top, one.left))
+        detected = tuple(DetectedObject(bounding_box(one), outline(one), one.score) for one in instances)
+        return _Objects(instances, detected, touching(instances), at_limit)
+
+    def _classify(
+        self, field: _Field, objects: _Objects, stage: Stage
+    ) -> tuple[NDArray[np.float64], tuple[float, ...], tuple[Orientation, ...]]:
+        crops = upright_crops(field.stain, objects.instances)
+        outputs = stage.infer(Role.KARYOTYPE_CLASSIFIER, {"crops": crops.batch})
+        probabilities = fuse_classes(outputs["class_logits"])
+        quality.require_chromosomes(probabilities, self._settings.quality)
+        limit = self._settings.classes.min_polarity_confidence
+        return probabilities, crops.angles, fuse_polarity(outputs["polarity_logit"], limit)
+
+    def _conclude(
+        self, image: Image, field: _Field, objects: _Objects, chromosomes: tuple[Chromosome, ...]
+    ) -> Spread:
+        settings = self._settings.quality
+        region = field.search.region
+        if region is None:
+            raise quality.no_spread(field.search)
+        flags = quality.spread_flags(
+            chromosomes,
+            field.search,
+            (image.width, image.height),
+            field.contrast,
+            quality.sharpness(field.half, FIELD_SCALE),
+            objects.at_limit,
+            settings,
+        )
+        karyotype, withheld = iscn.state_or_withhold(
+            quality.members_of(chromosomes),
+            sum(one.needs_expert for one in chromosomes),
+            quality.count_doubt(flags),
+            settings.iscn_counts,
+            settings.iscn_max_changes,
+        )
+        return Spread(
+            chromosomes=chromosomes,
+            pairs=quality.pairs_of(chromosomes),
+            iscn=karyotype,
+            iscn_withheld_reason=withheld,
+            region=region,
+            quality_flags=flags,
+            pixel_size_um=image.pixel_size_um,
+        )
+
+
+def _chromosomes(
+    objects: _Objects,
+    probabilities: NDArray[np.float64],
+    classes: NDArray[np.intp],
+    angles: Sequence[float],
+    orientations: Sequence[Orientation],
+    settings: ClassSettings,
+) -> tuple[Chromosome, ...]:
+    """Put together what the stages found of each object; the runner-up is the likeliest other class."""
+    made = []
+    for index, detected in enumerate(objects.detected):
+        own = int(classes[index])
+        others = probabilities[index].copy()
+        others[own] = -1.0
+        second = int(others.argmax())
+        confidence = float(probabilities[index, own])
+        made.append(
+            Chromosome(
+                index=index,
+                box=detected.box,
+                mask=detected.mask,
+                detection_confidence=detected.confidence,
+                label=CHROMOSOME_LABELS[own],
+                confidence=confidence,
+                runner_up=CHROMOSOME_LABELS[second],
+                runner_up_confidence=float(probabilities[index, second]),
+                angle_degrees=angles[index],
+                polarity=orientations[index].polarity,
+                polarity_confidence=orientations[index].confidence,
+                touching=objects.links[index],
+                needs_expert=confidence < settings.min_confidence,
+            )
+        )
+    return tuple(made)

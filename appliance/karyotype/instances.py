@@ -1,0 +1,189 @@
+"""Detector's answer → instances: masks pasted at full resolution and fitted to the stain under them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.karyotype.settings import DetectionSettings
+from appliance.karyotype.tiling import Window
+
+_CUT_PENALTY = 0.5
+_CRUMB_SHARE = 0.125
+_STAIN_SHARE = 0.72
+"""Otsu's threshold is lowered to this share, as for the training masks: light end bands are stain too."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One detection of one window, in image pixels."""
+
+    box: NDArray[np.float32]  # x0, y0, x1, y1
+    score: float
+    rank: float  # the score, lowered where a window's side cuts the object
+    mask: NDArray[np.float32]  # (28, 28) probabilities inside the box
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One object at full resolution: `mask` lies with its first pixel at (left, top) of the image."""
+
+    left: int
+    top: int
+    mask: NDArray[np.bool_]
+    score: float
+    rank: float
+
+    @property
+    def area_px(self) -> int:
+        """Number of image pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def rows(self) -> slice:
+        """Rows of the image that the mask's window covers."""
+        return slice(self.top, self.top + self.mask.shape[0])
+
+    @property
+    def columns(self) -> slice:
+        """Columns of the image that the mask's window covers."""
+        return slice(self.left, self.left + self.mask.shape[1])
+
+
+@dataclass(frozen=True)
+class _Pasted:
+    left: int
+    top: int
+    window: tuple[slice, slice]
+    probability: NDArray[np.float32]
+    candidate: Candidate
+
+
+def read_candidates(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    masks: NDArray[np.float32],
+    window: Window,
+    field_size: tuple[int, int],
+    settings: DetectionSettings,
+) -> list[Candidate]:
+    """Take the detections above the score limit and bring their boxes to image pixels.
+
+    Args:
+        boxes: (1, K, 4) x0, y0, x1, y1 in window pixels.
+        scores: (1, K) 0..1, unused slots 0.
+        masks: (1, K, 28, 28) probabilities inside the box.
+        window: which the detector saw.
+        field_size: width and height of the scaled field, in network pixels.
+        settings: score limit.
+    """
+    found = []
+    for slot in np.flatnonzero(scores[0] >= settings.min_score):
+        x0, y0, x1, y1 = boxes[0, slot]
+        if x1 - x0 < 1.0 or y1 - y0 < 1.0:
+            continue
+        score = float(scores[0, slot])
+        rank = score * _CUT_PENALTY if window.cuts(boxes[0, slot], *field_size) else score
+        corners = window.placement.to_image(boxes[0, slot].reshape(2, 2)).reshape(4)
+        found.append(Candidate(corners, score, rank, masks[0, slot]))
+    return found
+
+
+def fit_masks(
+    candidates: Sequence[Candidate], stain: NDArray[np.float32], settings: DetectionSettings
+) -> list[Instance]:
+    """Paste each 28 × 28 mask to full resolution and keep the stained pixels that are this object's own.
+
+    A pixel is kept where it is stained and either surely the object's, or on its rim and claimed more by no
+    other object; so neighbours that touch are parted at equal probability and crossings stay shared.
+
+    Args:
+        candidates: detections of all windows.
+        stain: (H, W) float32 of `normalise_stain`.
+        settings: probabilities and smallest mask.
+    """
+    pasted = [paste for candidate in candidates if (paste := _paste(candidate, stain.shape)) is not None]
+    strongest = np.zeros(stain.shape, dtype=np.float32)
+    for one in pasted:
+        np.maximum(strongest[one.window], one.probability, out=strongest[one.window])
+    instances = []
+    for one in pasted:
+        sure = one.probability >= settings.sure_probability
+        rim = (one.probability >= settings.rim_probability) & (one.probability >= strongest[one.window])
+        inside = sure | rim
+        window_stain = stain[one.window]
+        mask = inside & (window_stain > _stain_threshold(window_stain, inside))
+        instance = _instance(one, _solid(mask), settings.min_mask_px)
+        if instance is not None:
+            instances.append(instance)
+    return instances
+
+
+def _paste(candidate: Candidate, shape: tuple[int, ...]) -> _Pasted | None:
+    height, width = shape
+    x0, y0, x1, y1 = (float(value) for value in candidate.box)
+    left, top = max(0, math.floor(x0)), max(0, math.floor(y0))
+    right, bottom = min(width, math.ceil(x1)), min(height, math.ceil(y1))
+    if right <= left or bottom <= top:
+        return None
+    side = candidate.mask.shape[0]
+    step_x, step_y = side / (x1 - x0), side / (y1 - y0)
+    # Centre of image pixel i lies at i + 0.5; the mask's grid has its own centres at k + 0.5.
+    matrix = np.array(
+        [
+            [step_x, 0.0, (left + 0.5 - x0) * step_x - 0.5],
+            [0.0, step_y, (top + 0.5 - y0) * step_y - 0.5],
+        ]
+    )
+    probability = cv2.warpAffine(
+        candidate.mask,
+        matrix,
+        (right - left, bottom - top),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    window = (slice(top, bottom), slice(left, right))
+    return _Pasted(left, top, window, np.asarray(probability, dtype=np.float32), candidate)
+
+
+def _stain_threshold(stain: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    """Otsu's threshold (1979) between object and background, at most a third of the object's own stain."""
+    values = np.clip(stain * 200.0, 0.0, 255.0).astype(np.uint8)
+    otsu = float(cv2.threshold(values, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0])
+    own = float(stain[inside].mean()) if inside.any() else 0.0
+    return max(0.05, min(_STAIN_SHARE * otsu / 200.0, own / 3.0))
+
+
+def _solid(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask without crumbs and holes.
+
+    Several parts may stay: a chromosome that lies under another one is seen in two pieces.
+    """
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    areas = [cv2.contourArea(contour) for contour in contours]
+    limit = max(areas, default=0.0) * _CRUMB_SHARE
+    parts = [contour for contour, area in zip(contours, areas, strict=True) if area >= limit]
+    filled = np.zeros(mask.shape, dtype=np.uint8)
+    cv2.drawContours(filled, parts, -1, 1, cv2.FILLED)
+    return filled.view(np.bool_)
+
+
+def _instance(pasted: _Pasted, mask: NDArray[np.bool_], min_mask_px: int) -> Instance | None:
+    if np.count_nonzero(mask) < min_mask_px:
+        return None
+    rows = np.flatnonzero(mask.any(axis=1))
+    columns = np.flatnonzero(mask.any(axis=0))
+    tight = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    candidate = pasted.candidate
+    return Instance(
+        left=pasted.left + int(columns[0]),
+        top=pasted.top + int(rows[0]),
+        mask=np.ascontiguousarray(tight),
+        score=candidate.score,
+        rank=candidate.rank,
+    )

@@ -1,0 +1,161 @@
+"""What a person should know before trusting a spread, and which images hold no spread at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.analysis import CHROMOSOME_LABELS, Chromosome, QualityFlag
+from appliance.errors import UnsuitableImage
+from appliance.karyotype.region import RegionSearch
+from appliance.karyotype.settings import QualitySettings
+from appliance.models.preprocessing import StainRange
+
+_NORMAL_COUNT = 46
+_BLOCKING: dict[QualityFlag, str] = {
+    QualityFlag.DETECTION_LIMIT: "the detector returned as many objects as it can, some may be missing",
+    QualityFlag.SEVERAL_REGIONS: "the field holds more than one spread",
+    QualityFlag.CROPPED_AT_EDGE: "a chromosome is cut by the border of the image",
+}
+"""Flags that make the count itself doubtful, so that no karyotype is stated."""
+
+
+def require_contrast(levels: StainRange, settings: QualitySettings) -> None:
+    """Refuse a blank field.
+
+    Raises:
+        UnsuitableImage: if background and darkest stain lie too close together.
+    """
+    if levels.contrast < settings.min_contrast:
+        raise UnsuitableImage(
+            "no metaphase spread found: the image is blank, expected background and stain at least"
+            f" {settings.min_contrast:.0f} grey levels apart and got {levels.contrast:.0f}"
+        )
+
+
+def no_spread(search: RegionSearch) -> UnsuitableImage:
+    """The refusal for a field in which the segmenter found no cluster of chromosomes."""
+    if search.nucleus_px > search.chromosome_px:
+        return UnsuitableImage("no metaphase spread found: only interphase nuclei or debris in the field")
+    if search.chromosome_px > 0:
+        return UnsuitableImage("no metaphase spread found: too few chromosome-like pixels in the field")
+    return UnsuitableImage("no metaphase spread found: nothing in the field looks like a chromosome")
+
+
+def require_spread(number: int, settings: QualitySettings) -> None:
+    """Refuse a field with too few objects.
+
+    Raises:
+        UnsuitableImage: if fewer than `min_chromosomes` were detected.
+    """
+    if number < settings.min_chromosomes:
+        raise UnsuitableImage(
+            f"no metaphase spread found: expected at least {settings.min_chromosomes} chromosomes"
+            f" and got {number} chromosome-like object{'' if number == 1 else 's'}"
+        )
+
+
+def require_chromosomes(probabilities: NDArray[np.float64], settings: QualitySettings) -> None:
+    """Refuse objects of which the classifier can make nothing.
+
+    Args:
+        probabilities: (N, 24) class probabilities.
+        settings: smallest median of the best class's probability.
+
+    Raises:
+        UnsuitableImage: if the median is below it.
+    """
+    median = float(np.median(probabilities.max(axis=1)))
+    if median < settings.min_median_confidence:
+        raise UnsuitableImage(
+            "no metaphase spread found: the objects in the field resemble no human chromosome, expected a"
+            f" median class confidence of at least {settings.min_median_confidence:.2f} and got {median:.2f}"
+        )
+
+
+def sharpness(stain: NDArray[np.float32], scale: float = 0.5) -> float:
+    """Steepness of the stain's edges: the 99th percentile of the gradient at half scale, in stain per pixel.
+
+    Args:
+        stain: (H, W) float32 of `scaled_field`; relative to the contrast, so independent of exposure.
+        scale: network pixels per image pixel of `stain`.
+    """
+    across = cv2.Sobel(stain, cv2.CV_32F, 1, 0, ksize=3)
+    along = cv2.Sobel(stain, cv2.CV_32F, 0, 1, ksize=3)
+    steepness = cv2.magnitude(across, along)[stain > 0.2]
+    if steepness.size == 0:
+        return 0.0
+    return float(np.percentile(steepness, 99.0)) / 8.0 * (scale / 0.5)
+
+
+def spread_flags(
+    chromosomes: Sequence[Chromosome],
+    search: RegionSearch,
+    image_size: tuple[int, int],
+    contrast: float,
+    steepness: float,
+    at_limit: bool,
+    settings: QualitySettings,
+) -> tuple[QualityFlag, ...]:
+    """All flags of a spread, in the order of `QualityFlag`.
+
+    Args:
+        chromosomes: the classified objects.
+        search: what the segmenter found.
+        image_size: width and height in pixels.
+        contrast: grey levels between background and darkest stain.
+        steepness: of `sharpness`.
+        at_limit: whether a window's detections filled all of the detector's slots.
+        settings: limits.
+    """
+    width, height = image_size
+    holds = {
+        QualityFlag.COUNT_NOT_46: len(chromosomes) != _NORMAL_COUNT,
+        QualityFlag.TOUCHING_CHROMOSOMES: any(one.touching for one in chromosomes),
+        QualityFlag.LOW_CONFIDENCE_CLASSES: any(one.needs_expert for one in chromosomes),
+        QualityFlag.UNPAIRED_CLASSES: not _normal_set(chromosomes),
+        QualityFlag.CROPPED_AT_EDGE: any(_at_edge(one, width, height) for one in chromosomes),
+        QualityFlag.SEVERAL_REGIONS: search.spreads > 1,
+        QualityFlag.LOW_CONTRAST: contrast < settings.low_contrast,
+        QualityFlag.OUT_OF_FOCUS: steepness < settings.min_sharpness,
+        QualityFlag.DETECTION_LIMIT: at_limit,
+    }
+    return tuple(flag for flag in QualityFlag if holds.get(flag, False))
+
+
+def count_doubt(flags: Sequence[QualityFlag]) -> str | None:
+    """Why the number of chromosomes itself is doubtful, or None."""
+    return next((reason for flag, reason in _BLOCKING.items() if flag in flags), None)
+
+
+def members_of(chromosomes: Sequence[Chromosome]) -> dict[str, int]:
+    """Number of chromosomes of each label that occurs, in ISCN order."""
+    counts = Counter(one.label for one in chromosomes)
+    return {label: counts[label] for label in CHROMOSOME_LABELS if counts[label]}
+
+
+def pairs_of(chromosomes: Sequence[Chromosome]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Labels that occur with the indices of their members, in ISCN order, the surest member first."""
+    groups: dict[str, list[Chromosome]] = {label: [] for label in CHROMOSOME_LABELS}
+    for one in chromosomes:
+        groups[one.label].append(one)
+    return tuple(
+        (label, tuple(one.index for one in sorted(members, key=lambda one: (-one.confidence, one.index))))
+        for label, members in groups.items()
+        if members
+    )
+
+
+def _normal_set(chromosomes: Sequence[Chromosome]) -> bool:
+    members = members_of(chromosomes)
+    autosomes = all(members.get(label, 0) == 2 for label in CHROMOSOME_LABELS[:22])
+    return autosomes and (members.get("X", 0), members.get("Y", 0)) in {(2, 0), (1, 1)}
+
+
+def _at_edge(one: Chromosome, width: int, height: int) -> bool:
+    box = one.box
+    return box.x <= 0 or box.y <= 0 or box.x + box.width >= width or box.y + box.height >= height

@@ -1,0 +1,76 @@
+"""Every number that the karyotype cascade decides with, in one place and with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RegionSettings:
+    """How the segmenter's pixels become the region of one spread."""
+
+    margin_px: int = 24  # room around the outermost chromosome, in image pixels
+    join_ratio: float = 2.75  # gaps up to this many typical chromosome lengths lie inside one spread (95 %)
+    straggler_ratio: float = (
+        5.5  # a small group up to this far away still belongs to it (largest gap seen: 5.4)
+    )
+    straggler_share: float = 0.15  # "small": below this share of the main group's chromosome pixels
+    other_spread_share: float = (
+        0.25  # a group above this share of the main one's pixels is a spread of its own
+    )
+    min_object_px: float = 80.0  # smaller connected parts are noise, in image pixels
+    min_spread_px: float = 3000.0  # fewer chromosome pixels than this are no spread, in image pixels
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """How detections become instances."""
+
+    min_score: float = 0.5
+    tile_overlap_px: int = 128  # network pixels that neighbouring windows share; longer than any chromosome
+    duplicate_iou: float = 0.5  # masks that agree more than this are one object
+    contained_share: float = (
+        0.8  # a mask lying to this share inside another one is a part or a duplicate of it
+    )
+    max_nucleus_share: float = 0.6  # a mask lying to this share on nucleus or debris is no chromosome
+    sure_probability: float = 0.5  # mask probability that makes a stained pixel the object's own
+    rim_probability: float = 0.3  # a weaker pixel joins only where no other object claims it more
+    min_mask_px: int = 60  # smaller masks are crumbs, in image pixels
+    slots: int = 128  # objects that the detector can return for one window
+
+
+@dataclass(frozen=True)
+class ClassSettings:
+    """How class and polarity probabilities become answers."""
+
+    min_confidence: float = 0.80  # below it a person has to look: `Chromosome.needs_expert`
+    min_polarity_confidence: float = 0.80  # below it the polarity is UNSURE
+    extra_member_price: float = (
+        3.0  # nats for a member beyond a class's normal number, doubled for each further
+    )
+    missing_member_price: float = 3.0  # nats for a member fewer than a class's normal number
+
+
+@dataclass(frozen=True)
+class QualitySettings:
+    """When a whole spread is refused, flagged, or left without an ISCN string."""
+
+    min_contrast: float = (
+        24.0  # grey levels between background and darkest stain: below it the field is blank
+    )
+    low_contrast: float = 60.0  # below it the answer carries LOW_CONTRAST
+    min_sharpness: float = 0.0  # edge sharpness below it carries OUT_OF_FOCUS
+    min_chromosomes: int = 8  # fewer objects are no metaphase spread
+    min_median_confidence: float = 0.15  # a median class confidence below it means: these are no chromosomes
+    iscn_counts: tuple[int, int] = (44, 48)  # counts for which a numerical karyotype is stated at all
+    iscn_max_changes: int = 2  # more gains and losses in one cell are more likely wrong classes than biology
+
+
+@dataclass(frozen=True)
+class KaryotypeSettings:
+    """All settings of the cascade."""
+
+    region: RegionSettings = RegionSettings()
+    detection: DetectionSettings = DetectionSettings()
+    classes: ClassSettings = ClassSettings()
+    quality: QualitySettings = QualitySettings()
