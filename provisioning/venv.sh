@@ -38,7 +38,7 @@ system_packages() {
 
 fingerprint() { cat pyproject.toml "${locks[@]}" | sha256sum | cut -d' ' -f1; }
 
-stamp=.venv/.installed-$level
+stamp=.venv/.installed-$level # names the tree as well: an environment does not survive a move
 working() { [ -x .venv/bin/python ] && .venv/bin/python -c 'import sys' 2>/dev/null; }
 if working && [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint)  $PWD" ]; then
     exit 0
@@ -59,14 +59,14 @@ pip=(.venv/bin/python -m pip)
 requirements=()
 for lock in "${locks[@]}"; do requirements+=(-r "$lock"); done
 say "$level: locked packages into .venv"
-"${pip[@]}" install --require-hashes --only-binary :all: "${requirements[@]}" | awk -v total="$(cat "${locks[@]}" | grep -c '==')" '
-    /^Ignoring / { total--; next }  # for another Python or system
-    /^Requirement already satisfied/ { total--; next }
-    /^Collecting / { printf "[%d/%d] %s\n", ++n, total, $2; fflush(); next }
-    /Downloading .* \(/ { sub(/^.*\(/, "("); print "        " $0; fflush(); next }
-    /^Installing collected packages/ { print "installing, this takes a minute"; fflush(); next }
-    /^(Looking in|Using cached|  Using cached)/ { next }
-    { print; fflush() }'
+"${pip[@]}" install --require-hashes --only-binary :all: --progress-bar off "${requirements[@]}" |
+    awk -v total="$(cat "${locks[@]}" | grep -c '==')" '
+        /^Ignoring / || /^Requirement already satisfied/ { total--; next }  # for another Python; or there
+        /^(Collecting|Processing) / { sub(/.*\//, "", $2); printf "[%d/%d] %s\n", ++n, total, $2; fflush(); next }
+        /Downloading .* \(/ { sub(/^.*\(/, "("); print "        " $0; fflush(); next }
+        /^Installing collected packages/ { print "installing; this takes a minute"; fflush(); next }
+        /^Looking in|^ *Using cached|^ |^Successfully/ { next }
+        { print; fflush() }' >&2
 say "this tree into .venv"
 "${pip[@]}" install -q --no-deps --no-build-isolation --editable .
 echo "$(fingerprint)  $PWD" >"$stamp"
