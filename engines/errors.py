@@ -10,6 +10,8 @@ EngineError
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class EngineError(Exception):
     """Root of every error that an engine raises on purpose."""
@@ -33,3 +35,8 @@ class EngineRunError(EngineError):
 
 class EngineClosedError(EngineError):
     """The engine was asked after `close()`."""
+
+
+def reason_of(error: Exception, model_path: Path) -> str:
+    """A runtime's own words without the box's directories in them, on one line."""
+    return " ".join(str(error).replace(str(model_path), model_path.name).split())

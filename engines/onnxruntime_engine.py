@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engines.cache import CompileCache
 from engines.contract import Engine, EngineInfo, EngineKind
-from engines.errors import EngineLoadError, RuntimeUnavailable
+from engines.errors import EngineLoadError, RuntimeUnavailable, reason_of
 from engines.fingerprint import FingerprintParts, file_sha256
 from engines.host import Processor, this_processor, usable_cores
 from engines.onnx_operators import is_quantized, operator_counts
@@ -82,7 +82,8 @@ class OnnxRuntimeEngine(Engine):
             inputs = [_spec(node) for node in self._session.get_inputs()]
             outputs = [_spec(node) for node in self._session.get_outputs()]
         except Exception as exc:  # its classes have no common base but Exception
-            raise EngineLoadError(f"ONNX Runtime could not load {model_path.name}: {exc}") from exc
+            reason = reason_of(exc, model_path)
+            raise EngineLoadError(f"ONNX Runtime could not load {model_path.name}: {reason}") from exc
         fingerprint = FingerprintParts(
             file_sha256(model_path),
             EngineKind.ONNXRUNTIME,

@@ -1,4 +1,4 @@
-"""Opens a model in the best runtime that this machine has; if that fails, in the next, with the reason kept."""
+"""Opens a model in the best runtime of this machine; if that fails, in the next, with the reason kept."""
 
 from __future__ import annotations
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from engines.cache import CompileCache
 from engines.contract import Engine, EngineInfo, EngineKind
-from engines.errors import EngineLoadError, RuntimeUnavailable
+from engines.errors import EngineLoadError, RuntimeUnavailable, reason_of
 from engines.fingerprint import FingerprintParts, file_sha256
 from engines.host import Processor, this_processor, usable_cores
+from engines.onnx_operators import operator_counts
 from engines.openvino_rewrite import (
     drop_activation_pairs,
     has_quantized_activations,
@@ -150,6 +151,7 @@ def _compile(
     processor: Processor,
     configuration: dict[str, object],
 ) -> tuple[Any, dict[str, Any]]:
+    operator_counts(model_path)  # says better than the runtime what is wrong with a torn file
     try:
         model = core.read_model(str(model_path))
         arithmetic, notes = _prepare(model, options.quantized_graph, processor)
@@ -161,7 +163,9 @@ def _compile(
         }
         return core.compile_model(model, _DEVICE, configuration), facts
     except RuntimeError as exc:
-        raise EngineLoadError(f"OpenVINO could not compile {model_path.name}: {exc}") from exc
+        raise EngineLoadError(
+            f"OpenVINO could not compile {model_path.name}: {reason_of(exc, model_path)}"
+        ) from exc
 
 
 def _prepare(model: Any, wanted: QuantizedGraph, processor: Processor) -> tuple[str, list[str]]:
