@@ -21,7 +21,9 @@ BIN = Path(sys.executable).parent
 
 def run(*command: str | Path) -> None:
     environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'build'}", "NO_COLOR": "1"}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
 
 
@@ -47,7 +49,11 @@ def test_stubs_are_those_of_the_protos() -> None:
 
 def tracked(*patterns: str) -> list[Path]:
     listing = subprocess.run(
-        ["git", "ls-files", "-z", "--", *patterns], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        ["git", "ls-files", "-z", "--", *patterns],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if listing.returncode != 0:
         pytest.skip(f"no git checkout: {listing.stderr.strip()}")
@@ -56,7 +62,9 @@ def tracked(*patterns: str) -> list[Path]:
 
 def test_modules_stay_small() -> None:
     sources = [p for p in tracked("*.py") if "pb" not in p.parts]
-    long = {str(p.relative_to(REPOSITORY)): n for p in sources if (n := len(p.read_text().splitlines())) > 400}
+    long = {
+        str(p.relative_to(REPOSITORY)): n for p in sources if (n := len(p.read_text().splitlines())) > 400
+    }
     assert sources
     assert not long, f"expected at most 400 lines a module and got {long}"
 
