@@ -1,7 +1,7 @@
 """Train the ResNet-18 classifier: 24 classes from spreads, which arm is up from upright chromosomes.
 
-The spreads have classes but no orientation; the upright set has both. Every batch mixes the two, and a crop
-turned by half a turn must give the opposite orientation, which needs no label.
+The spreads have classes but no orientation; the upright set and the phantoms have both. Every batch mixes the
+three, half of each turned by half a turn.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from appliance.analysis import CHROMOSOME_LABELS
 from appliance.models.preprocessing import crop_scale, upright_crop
 from engine_builder.networks.resnet import ChromosomeClassifier
 from engine_builder.training.loop import Budget, Losses, Trainer
+from engine_builder.training.phantom_spreads import PHANTOMS, cached_phantoms
 from engine_builder.training.spreads import STAIN_UNITS, cached_crops
 
 @dataclass(frozen=True)
@@ -106,19 +107,23 @@ class ClassifierTask:
         seen = ~np.isin(upright.slides, self.held_out)
         self.upright = Upright(upright.pixels[seen], upright.labels[seen], upright.slides[seen])
         self.upright_val = Upright(upright.pixels[~seen], upright.labels[~seen], upright.slides[~seen])
+        self.phantoms = cached_phantoms(PHANTOMS, cache)[1]
         self.batch, self.rng, self.augment = batch, np.random.default_rng(seed), Augmenter(seed)
 
     def losses(self, network: nn.Module, step: int) -> Losses:
-        """Cross-entropy with smoothing, orientation where known, half-turn consistency elsewhere."""
+        """Cross-entropy with smoothing, orientation where it is known."""
         del step
         picks = self.rng.integers(0, len(self.train.labels), self.batch)
-        uprights = self.rng.integers(0, len(self.upright.labels), self.batch // 2)
-        turned = self.rng.random(len(picks) + len(uprights)) < 0.5
-        crops = [self.train.pixels[i] for i in picks] + [self.upright.pixels[i] for i in uprights]
+        quarter = self.batch // 4
+        uprights = self.rng.integers(0, len(self.upright.labels), quarter)
+        phantoms = self.rng.integers(0, len(self.phantoms.labels), quarter)
+        turned = self.rng.random(len(picks) + 2 * quarter) < 0.5
+        parts = ((self.train, picks), (self.upright, uprights), (self.phantoms, phantoms))
+        crops = [source.pixels[i] for source, indices in parts for i in indices]
         views = np.stack([self.augment(crop, bool(t)) for crop, t in zip(crops, turned, strict=True)])
         device = next(network.parameters()).device
         images = torch.from_numpy(views)[:, None].to(device)
-        labels = torch.from_numpy(np.concatenate([self.train.labels[picks], self.upright.labels[uprights]])).to(device)
+        labels = torch.from_numpy(np.concatenate([source.labels[indices] for source, indices in parts])).to(device)
         with torch.autocast(device.type, torch.bfloat16):
             classes, polarity = network(images)
         up = torch.from_numpy(~turned[len(picks) :]).float().to(device)

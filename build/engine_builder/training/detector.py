@@ -23,6 +23,7 @@ from engine_builder.networks.mask_rcnn import (
     MaskRcnn,
 )
 from engine_builder.training.loop import Budget, Losses, Trainer
+from engine_builder.training.phantom_spreads import PHANTOMS, cached_phantoms
 from engine_builder.training.spreads import STAIN_UNITS, Field, cached_fields
 
 CROP = 320
@@ -45,13 +46,15 @@ class DetectorSample:
 class FieldAugmenter:
     """Random window, scale, quarter turn, flip, contrast, blur and noise on a field."""
 
-    def __init__(self, seed: int, size: int = CROP) -> None:
-        self.rng, self.size = np.random.default_rng(seed), size
+    def __init__(
+        self, seed: int, size: int = CROP, scales: tuple[float, float] = (0.78, 1.28), anywhere: float = 0.0
+    ) -> None:
+        self.rng, self.size, self.scales, self.anywhere = np.random.default_rng(seed), size, scales, anywhere
 
     def __call__(self, field: Field) -> DetectorSample:
         """Draw one crop from a field."""
         rng, size = self.rng, self.size
-        scale = float(np.exp(rng.uniform(np.log(0.78), np.log(1.28))))
+        scale = float(np.exp(rng.uniform(*np.log(self.scales))))
         height, width = (max(32, round(side * scale)) for side in field.stain.shape)
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         stain = cv2.resize(field.stain, (width, height), interpolation=how).astype(np.float32) / STAIN_UNITS
@@ -76,6 +79,8 @@ class FieldAugmenter:
         x, y, w, h = field.boxes[self.rng.integers(len(field.boxes))] * scale
         left = int(x + w / 2 - self.rng.uniform(0.2, 0.8) * self.size)
         top = int(y + h / 2 - self.rng.uniform(0.2, 0.8) * self.size)
+        if self.rng.random() < self.anywhere:
+            left, top = (int(self.rng.integers(0, max(side - self.size, 1))) for side in (width, height))
         if width <= self.size:
             left = int(self.rng.integers(width - self.size, 1))
         else:
@@ -153,7 +158,7 @@ class DetectorTask:
     """Data, losses and evaluation of the detector."""
 
     def __init__(self, data: Path, cache: Path, batch: int, seed: int = 1) -> None:
-        self.fields = cached_fields(data / "metaphases", "train", cache)
+        self.fields = cached_fields(data / "metaphases", "train", cache) + cached_phantoms(PHANTOMS, cache)[0]
         self.val = cached_fields(data / "metaphases", "val", cache)
         self.batch, self.rng, self.augment = batch, np.random.default_rng(seed), FieldAugmenter(seed)
 
