@@ -174,6 +174,12 @@ class ResultStore:
             self._news.wait_for(lambda: self._newest > cursor or self._dismissed, timeout_s)
             return self._newest > cursor
 
+    @property
+    def dismissed(self) -> bool:
+        """Whether `dismiss_watchers` was called."""
+        with self._news:
+            return self._dismissed
+
     def dismiss_watchers(self) -> None:
         """Let nobody wait for news any more: the daemon stops."""
         with self._news:

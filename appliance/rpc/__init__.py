@@ -1,0 +1,5 @@
+"""The gRPC edge: messages in, domain calls, messages out; nothing is decided here."""
+
+from appliance.rpc.server import RpcServer, ServerLimits, Services
+
+__all__ = ["RpcServer", "ServerLimits", "Services"]

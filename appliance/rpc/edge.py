@@ -1,0 +1,73 @@
+"""Around every call: the caller's deadline and hang-up become a RequestContext, errors become statuses."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from appliance.clock import Deadline
+from appliance.errors import ApplianceError
+from appliance.inference import Priority, RequestContext
+from appliance.rpc.statuses import status_of, trailing_metadata
+
+LOG = logging.getLogger(__name__)
+
+
+class Edge:
+    """What all servicers share.
+
+    Args:
+        max_request_s: longest deadline in seconds, also for callers that set none.
+    """
+
+    def __init__(self, max_request_s: float) -> None:
+        self._max_request_s = max_request_s
+
+    @contextmanager
+    def call(
+        self,
+        context: grpc.ServicerContext,
+        priority: Priority = Priority.ROUTINE,
+        *,
+        unbounded: bool = False,
+    ) -> Iterator[RequestContext]:
+        """Give the request's context; whatever is raised inside ends the call with its status.
+
+        Args:
+            context: of gRPC.
+            priority: place in the queues.
+            unbounded: for a stream that goes on for as long as its caller wants.
+        """
+        try:
+            yield self._request_context(context, priority, unbounded)
+        except ApplianceError as error:
+            code = status_of(error)
+            if code is grpc.StatusCode.INTERNAL:
+                self._abort_with_incident(context)
+            context.set_trailing_metadata(trailing_metadata(error))
+            context.abort(code, str(error))
+        except Exception:
+            self._abort_with_incident(context)
+
+    def _request_context(
+        self, context: grpc.ServicerContext, priority: Priority, unbounded: bool
+    ) -> RequestContext:
+        patience_s = context.time_remaining()  # infinity where the caller set no deadline
+        cancelled = threading.Event()
+        if not context.add_callback(cancelled.set):
+            cancelled.set()  # ended before it began
+        deadline = Deadline.after(patience_s if unbounded else min(patience_s, self._max_request_s))
+        return RequestContext(deadline, cancelled, priority)
+
+    def _abort_with_incident(self, context: grpc.ServicerContext) -> None:
+        # what went wrong stays in the log: its text may hold paths or parts of the input
+        incident = secrets.token_hex(4)
+        LOG.exception("unexpected error", extra={"incident": incident})
+        context.abort(
+            grpc.StatusCode.INTERNAL, f"the appliance failed on this request; its log has incident {incident}"
+        )

@@ -1,0 +1,155 @@
+"""The gRPC server: which services, on which addresses, within which bounds, and how it stops."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from appliance.errors import ConfigurationError
+from appliance.pb import (
+    appliance_pb2,
+    appliance_pb2_grpc,
+    chest_xray_pb2,
+    chest_xray_pb2_grpc,
+    karyotype_pb2,
+    karyotype_pb2_grpc,
+    result_pb2,
+    result_pb2_grpc,
+)
+from appliance.results import ResultStore
+from appliance.rpc.appliance_servicer import ApplianceServicer
+from appliance.rpc.chest_xray_servicer import ChestXrayServicer
+from appliance.rpc.edge import Edge
+from appliance.rpc.karyotype_servicer import KaryotypeServicer
+from appliance.rpc.result_servicer import ResultServicer
+from appliance.service import Analyzer, Checkup
+
+LOG = logging.getLogger(__name__)
+SERVICE_NAMES = tuple(
+    service.full_name
+    for module in (karyotype_pb2, chest_xray_pb2, result_pb2, appliance_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+INTERNAL_THREADS = 2
+"""Threads beyond workers and watchers, so that health checks are answered while the box is busy."""
+
+MIN_PING_INTERVAL_MS = 10_000
+CONNECTION_IDLE_MS = 600_000
+
+
+@dataclass(frozen=True)
+class ServerLimits:
+    """Bounds of the server."""
+
+    workers: int  # requests handled at a time
+    max_waiting: int  # further requests accepted beyond the workers
+    max_watchers: int  # open WatchResults streams
+    max_message_bytes: int  # largest request or reply
+    max_request_s: float  # longest deadline in seconds
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the server puts on the wire."""
+
+    analyzer: Analyzer
+    store: ResultStore
+    checkup: Checkup
+
+
+class RpcServer:
+    """Serves `services` from a pool of threads.
+
+    Args:
+        services: the domain behind the servicers.
+        limits: bounds.
+        addresses: HOST:PORT or unix:/PATH; a port of 0 is chosen by the system.
+
+    Raises:
+        ConfigurationError: an address cannot be listened on.
+    """
+
+    def __init__(self, services: Services, limits: ServerLimits, addresses: Sequence[str]) -> None:
+        threads = limits.workers + limits.max_watchers + INTERNAL_THREADS
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rpc")
+        self._server = grpc.server(
+            self._pool,
+            options=[
+                ("grpc.max_receive_message_length", limits.max_message_bytes),
+                ("grpc.max_send_message_length", limits.max_message_bytes),
+                ("grpc.so_reuseport", 0),  # a second daemon on the same port shall fail, not share it
+                ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+                ("grpc.max_connection_idle_ms", CONNECTION_IDLE_MS),
+            ],
+            maximum_concurrent_rpcs=threads + limits.max_waiting,
+        )
+        edge = Edge(limits.max_request_s)
+        karyotype_pb2_grpc.add_KaryotypeServiceServicer_to_server(
+            KaryotypeServicer(edge, services.analyzer), self._server
+        )
+        chest_xray_pb2_grpc.add_ChestXrayServiceServicer_to_server(
+            ChestXrayServicer(edge, services.analyzer), self._server
+        )
+        result_pb2_grpc.add_ResultServiceServicer_to_server(
+            ResultServicer(edge, services.store, limits.max_watchers), self._server
+        )
+        appliance_pb2_grpc.add_ApplianceServiceServicer_to_server(
+            ApplianceServicer(edge, services.checkup), self._server
+        )
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+        self.set_ready(False)
+        self.addresses = tuple(self._listen(address) for address in addresses)
+        """The addresses listened on, with the ports that the system chose."""
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._server.start()
+
+    def set_ready(self, ready: bool) -> None:
+        """Tell grpc.health.v1 whether requests can be answered."""
+        serving = health_pb2.HealthCheckResponse.SERVING
+        not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *SERVICE_NAMES):
+            self._health.set(name, serving if ready else not_serving)
+
+    def stop(self, drain_s: float) -> None:
+        """Take nothing new, give requests under way `drain_s` seconds to finish, then cut them off."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(drain_s).wait()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _listen(self, address: str) -> str:
+        if address.startswith("unix:"):
+            _remove_stale_socket(Path(address.removeprefix("unix:")))
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as exc:
+            raise ConfigurationError(
+                f"cannot listen on {address}: another program uses it, or it is no address of this machine"
+            ) from exc
+        host = address.rpartition(":")[0]
+        return address if address.startswith("unix:") else f"{host}:{port}"
+
+
+def _remove_stale_socket(path: Path) -> None:
+    """Unlink what a killed daemon left behind; anything that is no socket is not ours."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigurationError(f"expected a socket or nothing at {path} and got another kind of file")
+    path.unlink()

@@ -1,0 +1,190 @@
+"""One image from its bytes to the committed result: decode, analyse, draw, commit, and only then answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from appliance.analysis import Analysis, Film, Modality, Spread, StageEvent, StageReport
+from appliance.clock import Clock, Deadline, TimeOrderedIds
+from appliance.errors import UnsuitableImage
+from appliance.imaging import Image, PixelType
+from appliance.inference import RequestContext
+from appliance.results import ResultStore
+from appliance.service.request import AnalysisRequest
+
+OnStage = Callable[[StageEvent], None]
+
+
+class Decoder(Protocol):
+    """What reads images."""
+
+    def decode(self, data: bytes, deadline: Deadline) -> Image:
+        """A whole file."""
+        ...
+
+    def decode_raw(self, data: bytes, shape: tuple[int, ...], pixel_type: PixelType) -> Image:
+        """Samples without a file."""
+        ...
+
+
+class MetaphasePipeline(Protocol):
+    """What reads spreads."""
+
+    def analyze(
+        self, image: Image, context: RequestContext, on_stage: OnStage | None = None
+    ) -> tuple[Spread, tuple[StageReport, ...]]:
+        """The spread and the stages as they ran."""
+        ...
+
+
+class FilmPipeline(Protocol):
+    """What reads chest films."""
+
+    def analyze(
+        self, image: Image, context: RequestContext, on_stage: OnStage | None = None
+    ) -> tuple[Film, tuple[StageReport, ...]]:
+        """The film's findings and the stages as they ran."""
+        ...
+
+
+class MetaphaseArtist(Protocol):
+    """What draws spreads."""
+
+    def overlay(self, image: Image, spread: Spread) -> bytes:
+        """The input with outlines, classes and confidences; PNG."""
+        ...
+
+    def karyogram(self, image: Image, spread: Spread) -> bytes:
+        """The chromosomes in ISCN order, p arms up; PNG."""
+        ...
+
+
+class FilmArtist(Protocol):
+    """What draws films."""
+
+    def overlay(self, image: Image, film: Film) -> bytes:
+        """The input with boxes, names and confidences; PNG."""
+        ...
+
+
+class Analyzer:
+    """Answers analysis requests; each answer is durable before it is returned.
+
+    Args:
+        decoder, metaphases, films, metaphase_artist, film_artist: do the work.
+        store: keeps the results.
+        clock: dates them.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        metaphases: MetaphasePipeline,
+        films: FilmPipeline,
+        metaphase_artist: MetaphaseArtist,
+        film_artist: FilmArtist,
+        store: ResultStore,
+        clock: Clock,
+    ) -> None:
+        self._decoder = decoder
+        self._metaphases = metaphases
+        self._films = films
+        self._metaphase_artist = metaphase_artist
+        self._film_artist = film_artist
+        self._store = store
+        self._clock = clock
+        self._ids = TimeOrderedIds(clock)
+
+    def analyze_metaphase(
+        self, request: AnalysisRequest, context: RequestContext, on_stage: OnStage | None = None
+    ) -> Analysis:
+        """Analyse one metaphase image.
+
+        Args:
+            request: the image and what is wanted of it.
+            context: the caller's patience.
+            on_stage: called as each stage ends; nothing of what it tells is stored yet.
+
+        Raises:
+            InvalidInput: the image cannot be read or shows no spread.
+            Unavailable, LimitExceeded, DeadlineExceeded, Cancelled, InferenceFailed: no answer this time.
+        """
+        tell = on_stage or (lambda _event: None)
+        image, decoded = self._read(request, Modality.METAPHASE, context)
+        tell(StageEvent(decoded))
+        spread, stages = self._metaphases.analyze(image, context, on_stage)
+        pictures: dict[str, Callable[[], bytes]] = {}
+        if request.overlay:
+            pictures["overlay"] = lambda: self._metaphase_artist.overlay(image, spread)
+        if request.karyogram:
+            pictures["karyogram"] = lambda: self._metaphase_artist.karyogram(image, spread)
+        renderings, drawn = _draw(pictures)
+        for report in drawn:
+            tell(StageEvent(report, spread.region, (), spread.chromosomes))
+        analysis = Analysis(
+            result_id=self._ids.next(),
+            request_id=request.request_id,
+            modality=Modality.METAPHASE,
+            created_ms=self._clock.now_ms(),
+            image_width=image.width,
+            image_height=image.height,
+            stages=(decoded, *stages, *drawn),
+            spread=spread,
+            renderings=renderings,
+        )
+        return self._keep(analysis, context)
+
+    def analyze_chest_film(self, request: AnalysisRequest, context: RequestContext) -> Analysis:
+        """Analyse one chest film; arguments and errors as in `analyze_metaphase`."""
+        image, decoded = self._read(request, Modality.CHEST_XRAY, context)
+        film, stages = self._films.analyze(image, context)
+        pictures: dict[str, Callable[[], bytes]] = {}
+        if request.overlay:
+            pictures["overlay"] = lambda: self._film_artist.overlay(image, film)
+        renderings, drawn = _draw(pictures)
+        analysis = Analysis(
+            result_id=self._ids.next(),
+            request_id=request.request_id,
+            modality=Modality.CHEST_XRAY,
+            created_ms=self._clock.now_ms(),
+            image_width=image.width,
+            image_height=image.height,
+            stages=(decoded, *stages, *drawn),
+            film=film,
+            renderings=renderings,
+        )
+        return self._keep(analysis, context)
+
+    def _read(
+        self, request: AnalysisRequest, modality: Modality, context: RequestContext
+    ) -> tuple[Image, StageReport]:
+        context.check()
+        began_s = time.perf_counter()
+        if isinstance(request.image, bytes):
+            image = self._decoder.decode(request.image, context.deadline)
+        else:
+            raw = request.image
+            image = self._decoder.decode_raw(raw.data, raw.shape, raw.pixel_type)
+        if image.modality_hint not in (None, modality):
+            raise UnsuitableImage(
+                f"expected a {modality.value} image and got one whose header says {image.modality_hint.value}"
+            )
+        if request.pixel_size_um is not None:
+            image = replace(image, pixel_size_um=request.pixel_size_um)
+        return image, StageReport("decode", (time.perf_counter() - began_s) * 1000)
+
+    def _keep(self, analysis: Analysis, context: RequestContext) -> Analysis:
+        context.check()  # an answer that nobody waits for would come back as a second one when they retry
+        self._store.commit(analysis)
+        return analysis
+
+
+def _draw(pictures: dict[str, Callable[[], bytes]]) -> tuple[dict[str, bytes], tuple[StageReport, ...]]:
+    if not pictures:
+        return {}, ()
+    began_s = time.perf_counter()
+    drawn = {name: draw() for name, draw in pictures.items()}
+    return drawn, (StageReport("draw", (time.perf_counter() - began_s) * 1000),)
