@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def summarise(name: str, samples: Sequence[float], unit: str, target: Target | N
 
 
 def publish(
-    name: str, rows: Sequence[Row], raw: dict[str, Sequence[float]], directory: Path = RESULTS
+    name: str, rows: Sequence[Row], raw: Mapping[str, Sequence[float]], directory: Path = RESULTS
 ) -> Path:
     """Print the samples and the rows, write the rows to DIRECTORY/NAME.json, return that path.
 
