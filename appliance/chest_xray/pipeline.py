@@ -65,8 +65,8 @@ class ChestXrayPipeline:
         contrast = film_contrast(image.grey)
         if contrast < self._settings.min_contrast:
             raise UnsuitableImage(
-                f"no chest film found: the image is blank, expected at least {self._settings.min_contrast:.0f} grey"
-                f" levels between dark and bright and got {contrast:.0f}"
+                "no chest film found: the image is blank, expected dark and bright at least"
+                f" {self._settings.min_contrast:.0f} grey levels apart and got {contrast:.0f}"
             )
         network_input, letterbox = film_input(image.grey, FILM_SIZE, FILM_FILL)
         answer = self._engines.infer(Role.CHEST_XRAY_DETECTOR, {"images": network_input}, context)

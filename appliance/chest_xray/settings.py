@@ -1,4 +1,4 @@
-"""Every number that the chest X-ray path decides with, and what it has to know about the model that answered."""
+"""Every number that the chest X-ray path decides with, and what it must know about the model."""
 
 from __future__ import annotations
 
