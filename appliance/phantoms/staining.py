@@ -161,7 +161,9 @@ def _waist(
     # Chromatids are never of one thickness: a slow wobble of a few per cent.
     phase = rng.uniform(0.0, 2 * math.pi, 2)
     at = np.arange(count) / width_px
-    return waist * (1.0 + 0.02 * np.sin(1.7 * at + phase[0]) + 0.02 * np.sin(3.1 * at + phase[1]))
+    wobble = 1.0 + 0.02 * np.sin(1.7 * at + phase[0]) + 0.02 * np.sin(3.1 * at + phase[1])
+    shaped: NDArray[np.float64] = waist * wobble
+    return shaped
 
 
 def _round_ends(half: NDArray[np.float64], count: int) -> NDArray[np.float64]:
