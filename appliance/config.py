@@ -69,6 +69,7 @@ class ImagesConfig(_Section):
     max_side_px: Annotated[int, Field(ge=64, le=65535)] = 16384
     min_side_px: Annotated[int, Field(ge=1, le=4096)] = 32
     max_decode_s: Annotated[float, Field(gt=0, le=60)] = 4.0
+    decoders: Annotated[int, Field(ge=1, le=16)] = 2  # processes that decode, each apart from the daemon
 
 
 class InferenceConfig(_Section):
@@ -77,6 +78,9 @@ class InferenceConfig(_Section):
     queue_capacity: Annotated[int, Field(ge=1, le=1024)] = 32  # requests that wait for one model
     threads: Annotated[int, Field(ge=0, le=256)] = 0  # CPU threads of one engine; 0 lets the runtime choose
     engine: Annotated[str, Field(pattern="^(auto|openvino|onnxruntime|tensorrt)$")] = "auto"
+    cache_dir: Path | None = None  # compiled engines; none means STATE_DIR/engines
+    cache_max_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 2048  # the engines unused longest go beyond this
+    drain_s: Annotated[float, Field(gt=0, le=600)] = 30.0  # how long a swap of models waits for the old one
 
 
 class ResultsConfig(_Section):
@@ -117,6 +121,11 @@ class Config(_Section):
         return (self.state_dir or default_state_dir(os.environ, os.geteuid(), Path.home())).absolute()
 
     @property
+    def cache_directory(self) -> Path:
+        """Where compiled engines are kept; absolute."""
+        return (self.inference.cache_dir or self.state_directory / "engines").absolute()
+
+    @property
     def socket_path(self) -> Path:
         """The Unix socket beside the TCP addresses."""
         return self.state_directory / "appliance.sock"
@@ -127,7 +136,7 @@ def load_config(path: Path | None = None, **overrides: Any) -> Config:
 
     Args:
         path: TOML file; None means the defaults alone.
-        overrides: values from the command line that replace the file's: `state_dir`, `listen`.
+        overrides: values from the command line that replace the file's: `state_dir`, `cache_dir`, `listen`.
 
     Raises:
         ConfigurationError: unreadable file, or values that are wrong; all of them in one message.
@@ -135,6 +144,8 @@ def load_config(path: Path | None = None, **overrides: Any) -> Config:
     tree = _read_toml(path) if path is not None else {}
     if overrides.get("state_dir") is not None:
         tree["state_dir"] = str(overrides["state_dir"])
+    if overrides.get("cache_dir") is not None:
+        tree["inference"] = {**tree.get("inference", {}), "cache_dir": str(overrides["cache_dir"])}
     if overrides.get("listen"):
         tree["server"] = {**tree.get("server", {}), "listen": list(overrides["listen"])}
     try:

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from appliance.analysis import Analysis, Film, Modality, Spread, StageEvent, StageReport
-from appliance.clock import Clock, Deadline, TimeOrderedIds
+from appliance.clock import Clock, TimeOrderedIds
 from appliance.errors import UnsuitableImage
-from appliance.imaging import Image, PixelType
+from appliance.imaging import Image, ImageDecoder, decode_raw
 from appliance.inference import RequestContext
 from appliance.results import ResultStore
 from appliance.service.request import AnalysisRequest
 
 OnStage = Callable[[StageEvent], None]
-
-
-class Decoder(Protocol):
-    """What reads images."""
-
-    def decode(self, data: bytes, deadline: Deadline) -> Image:
-        """A whole file."""
-        ...
-
-    def decode_raw(self, data: bytes, shape: tuple[int, ...], pixel_type: PixelType) -> Image:
-        """Samples without a file."""
-        ...
 
 
 class MetaphasePipeline(Protocol):
@@ -43,57 +35,42 @@ class MetaphasePipeline(Protocol):
 class FilmPipeline(Protocol):
     """What reads chest films."""
 
-    def analyze(
-        self, image: Image, context: RequestContext, on_stage: OnStage | None = None
-    ) -> tuple[Film, tuple[StageReport, ...]]:
+    def analyze(self, image: Image, context: RequestContext) -> tuple[Film, tuple[StageReport, ...]]:
         """The film's findings and the stages as they ran."""
         ...
 
 
-class MetaphaseArtist(Protocol):
-    """What draws spreads."""
+@dataclass(frozen=True)
+class Artists:
+    """What draws: each takes the decoded image (height, width) and its result, and gives a PNG file."""
 
-    def overlay(self, image: Image, spread: Spread) -> bytes:
-        """The input with outlines, classes and confidences; PNG."""
-        ...
-
-    def karyogram(self, image: Image, spread: Spread) -> bytes:
-        """The chromosomes in ISCN order, p arms up; PNG."""
-        ...
-
-
-class FilmArtist(Protocol):
-    """What draws films."""
-
-    def overlay(self, image: Image, film: Film) -> bytes:
-        """The input with boxes, names and confidences; PNG."""
-        ...
+    spread_overlay: Callable[[NDArray[np.uint8], Spread], bytes]  # outlines, classes, confidences
+    karyogram: Callable[[NDArray[np.uint8], Spread], bytes]  # ISCN order, p arms up
+    film_overlay: Callable[[NDArray[np.uint8], Film], bytes]  # boxes, names, confidences
 
 
 class Analyzer:
     """Answers analysis requests; each answer is durable before it is returned.
 
     Args:
-        decoder, metaphases, films, metaphase_artist, film_artist: do the work.
+        decoder, metaphases, films, artists: do the work.
         store: keeps the results.
         clock: dates them.
     """
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: ImageDecoder,
         metaphases: MetaphasePipeline,
         films: FilmPipeline,
-        metaphase_artist: MetaphaseArtist,
-        film_artist: FilmArtist,
+        artists: Artists,
         store: ResultStore,
         clock: Clock,
     ) -> None:
         self._decoder = decoder
         self._metaphases = metaphases
         self._films = films
-        self._metaphase_artist = metaphase_artist
-        self._film_artist = film_artist
+        self._artists = artists
         self._store = store
         self._clock = clock
         self._ids = TimeOrderedIds(clock)
@@ -118,9 +95,9 @@ class Analyzer:
         spread, stages = self._metaphases.analyze(image, context, on_stage)
         pictures: dict[str, Callable[[], bytes]] = {}
         if request.overlay:
-            pictures["overlay"] = lambda: self._metaphase_artist.overlay(image, spread)
+            pictures["overlay"] = partial(self._artists.spread_overlay, image.grey, spread)
         if request.karyogram:
-            pictures["karyogram"] = lambda: self._metaphase_artist.karyogram(image, spread)
+            pictures["karyogram"] = partial(self._artists.karyogram, image.grey, spread)
         renderings, drawn = _draw(pictures)
         for report in drawn:
             tell(StageEvent(report, spread.region, (), spread.chromosomes))
@@ -143,7 +120,7 @@ class Analyzer:
         film, stages = self._films.analyze(image, context)
         pictures: dict[str, Callable[[], bytes]] = {}
         if request.overlay:
-            pictures["overlay"] = lambda: self._film_artist.overlay(image, film)
+            pictures["overlay"] = partial(self._artists.film_overlay, image.grey, film)
         renderings, drawn = _draw(pictures)
         analysis = Analysis(
             result_id=self._ids.next(),
@@ -167,7 +144,7 @@ class Analyzer:
             image = self._decoder.decode(request.image, context.deadline)
         else:
             raw = request.image
-            image = self._decoder.decode_raw(raw.data, raw.shape, raw.pixel_type)
+            image = decode_raw(raw.data, raw.shape, raw.pixel_type, self._decoder.limits)
         if image.modality_hint not in (None, modality):
             raise UnsuitableImage(
                 f"expected a {modality.value} image and got one whose header says {image.modality_hint.value}"
