@@ -82,7 +82,8 @@ class BareEngines:
 
     def record(self, image: Image) -> tuple[Call, ...]:
         """The engine calls that the cascade makes for one image, in order."""
-        self._recorded = recorded = []
+        recorded: list[Call] = []
+        self._recorded = recorded
         try:
             self._pipeline.analyze(image, RequestContext())
         finally:

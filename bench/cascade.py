@@ -1,8 +1,8 @@
 """The karyotype cascade as a caller meets it, against the bare engine calls that it makes, in one run.
 
 Each round times, one after the other: one request to a real daemon over gRPC; the same engine calls, bare, in
-this process; and the cascade in this process, in INT8 and in FP32 (OpenVINO with the activation pairs dropped:
-float arithmetic on the same weights). Medians of interleaved rounds, so that a busy machine slows all alike.
+this process; and the cascade in this process, in INT8 and in FP32 (OpenVINO without the activation pairs:
+float arithmetic on the same weights). Medians of interleaved rounds: a busy machine slows all alike.
 Before that: warm starts of the daemon with its compile cache present. After it: the daemon's memory.
 """
 
