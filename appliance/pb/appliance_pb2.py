@@ -25,35 +25,35 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ppliance/v1/appliance.proto\x12\x0c\x61ppliance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\x88\x02\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x10\n\x08problems\x18\x03 \x03(\t\x12+\n\x07started\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06models\x18\x05 \x03(\x0b\x32\x19.appliance.v1.ModelStatus\x12,\n\x07storage\x18\x06 \x01(\x0b\x32\x1b.appliance.v1.StorageStatus\x12+\n\x07\x65ngines\x18\x07 \x03(\x0b\x32\x1a.appliance.v1.EngineStatus\x12\x0e\n\x06notice\x18\x08 \x01(\t\"\xdf\x01\n\x0bModelStatus\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x15\n\rcontract_hash\x18\x04 \x01(\t\x12\'\n\x05state\x18\x05 \x01(\x0e\x32\x18.appliance.v1.ModelState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x08 \x01(\t\x12\x11\n\tprecision\x18\t \x01(\t\x12\x0e\n\x06queued\x18\n \x01(\r\x12\x10\n\x08\x61nswered\x18\x0b \x01(\x04\"^\n\rStorageStatus\x12\x0f\n\x07results\x18\x01 \x01(\x04\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x13\n\x0blimit_bytes\x18\x03 \x01(\x04\x12\x13\n\x0bquarantined\x18\x04 \x01(\t\"<\n\x0c\x45ngineStatus\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06usable\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x13\n\x11ListModelsRequest\"?\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.appliance.v1.ModelStatus\"\x14\n\x12RunSelfTestRequest\"R\n\x13RunSelfTestResponse\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12+\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1b.appliance.v1.SelfTestCheck\"N\n\rSelfTestCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07time_ms\x18\x04 \x01(\x02*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x32\x85\x02\n\x10\x41pplianceService\x12L\n\tGetStatus\x12\x1e.appliance.v1.GetStatusRequest\x1a\x1f.appliance.v1.GetStatusResponse\x12O\n\nListModels\x12\x1f.appliance.v1.ListModelsRequest\x1a .appliance.v1.ListModelsResponse\x12R\n\x0bRunSelfTest\x12 .appliance.v1.RunSelfTestRequest\x1a!.appliance.v1.RunSelfTestResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ppliance/v1/appliance.proto\x12\x0c\x61ppliance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\x9a\x02\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x10\n\x08problems\x18\x03 \x03(\t\x12+\n\x07started\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06models\x18\x05 \x03(\x0b\x32\x19.appliance.v1.ModelStatus\x12,\n\x07storage\x18\x06 \x01(\x0b\x32\x1b.appliance.v1.StorageStatus\x12+\n\x07\x65ngines\x18\x07 \x03(\x0b\x32\x1a.appliance.v1.EngineStatus\x12\x0e\n\x06notice\x18\x08 \x01(\t\x12\x10\n\x08starting\x18\t \x01(\x08\"\xdf\x01\n\x0bModelStatus\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x15\n\rcontract_hash\x18\x04 \x01(\t\x12\'\n\x05state\x18\x05 \x01(\x0e\x32\x18.appliance.v1.ModelState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x08 \x01(\t\x12\x11\n\tprecision\x18\t \x01(\t\x12\x0e\n\x06queued\x18\n \x01(\r\x12\x10\n\x08\x61nswered\x18\x0b \x01(\x04\"^\n\rStorageStatus\x12\x0f\n\x07results\x18\x01 \x01(\x04\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x13\n\x0blimit_bytes\x18\x03 \x01(\x04\x12\x13\n\x0bquarantined\x18\x04 \x01(\t\"<\n\x0c\x45ngineStatus\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06usable\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x13\n\x11ListModelsRequest\"?\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.appliance.v1.ModelStatus\"\x14\n\x12RunSelfTestRequest\"R\n\x13RunSelfTestResponse\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12+\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1b.appliance.v1.SelfTestCheck\"N\n\rSelfTestCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07time_ms\x18\x04 \x01(\x02*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x32\x85\x02\n\x10\x41pplianceService\x12L\n\tGetStatus\x12\x1e.appliance.v1.GetStatusRequest\x1a\x1f.appliance.v1.GetStatusResponse\x12O\n\nListModels\x12\x1f.appliance.v1.ListModelsRequest\x1a .appliance.v1.ListModelsResponse\x12R\n\x0bRunSelfTest\x12 .appliance.v1.RunSelfTestRequest\x1a!.appliance.v1.RunSelfTestResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'appliance.v1.appliance_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATE']._serialized_start=1023
-  _globals['_MODELSTATE']._serialized_end=1168
+  _globals['_MODELSTATE']._serialized_start=1041
+  _globals['_MODELSTATE']._serialized_end=1186
   _globals['_GETSTATUSREQUEST']._serialized_start=79
   _globals['_GETSTATUSREQUEST']._serialized_end=97
   _globals['_GETSTATUSRESPONSE']._serialized_start=100
-  _globals['_GETSTATUSRESPONSE']._serialized_end=364
-  _globals['_MODELSTATUS']._serialized_start=367
-  _globals['_MODELSTATUS']._serialized_end=590
-  _globals['_STORAGESTATUS']._serialized_start=592
-  _globals['_STORAGESTATUS']._serialized_end=686
-  _globals['_ENGINESTATUS']._serialized_start=688
-  _globals['_ENGINESTATUS']._serialized_end=748
-  _globals['_LISTMODELSREQUEST']._serialized_start=750
-  _globals['_LISTMODELSREQUEST']._serialized_end=769
-  _globals['_LISTMODELSRESPONSE']._serialized_start=771
-  _globals['_LISTMODELSRESPONSE']._serialized_end=834
-  _globals['_RUNSELFTESTREQUEST']._serialized_start=836
-  _globals['_RUNSELFTESTREQUEST']._serialized_end=856
-  _globals['_RUNSELFTESTRESPONSE']._serialized_start=858
-  _globals['_RUNSELFTESTRESPONSE']._serialized_end=940
-  _globals['_SELFTESTCHECK']._serialized_start=942
-  _globals['_SELFTESTCHECK']._serialized_end=1020
-  _globals['_APPLIANCESERVICE']._serialized_start=1171
-  _globals['_APPLIANCESERVICE']._serialized_end=1432
+  _globals['_GETSTATUSRESPONSE']._serialized_end=382
+  _globals['_MODELSTATUS']._serialized_start=385
+  _globals['_MODELSTATUS']._serialized_end=608
+  _globals['_STORAGESTATUS']._serialized_start=610
+  _globals['_STORAGESTATUS']._serialized_end=704
+  _globals['_ENGINESTATUS']._serialized_start=706
+  _globals['_ENGINESTATUS']._serialized_end=766
+  _globals['_LISTMODELSREQUEST']._serialized_start=768
+  _globals['_LISTMODELSREQUEST']._serialized_end=787
+  _globals['_LISTMODELSRESPONSE']._serialized_start=789
+  _globals['_LISTMODELSRESPONSE']._serialized_end=852
+  _globals['_RUNSELFTESTREQUEST']._serialized_start=854
+  _globals['_RUNSELFTESTREQUEST']._serialized_end=874
+  _globals['_RUNSELFTESTRESPONSE']._serialized_start=876
+  _globals['_RUNSELFTESTRESPONSE']._serialized_end=958
+  _globals['_SELFTESTCHECK']._serialized_start=960
+  _globals['_SELFTESTCHECK']._serialized_end=1038
+  _globals['_APPLIANCESERVICE']._serialized_start=1189
+  _globals['_APPLIANCESERVICE']._serialized_end=1450
 # @@protoc_insertion_point(module_scope)

@@ -83,12 +83,15 @@ class GetStatusResponse(_message.Message):
     STORAGE_FIELD_NUMBER: _builtins.int
     ENGINES_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    STARTING_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the appliance's software."""
     ready: _builtins.bool
     """True when every model is ready and results can be stored."""
     notice: _builtins.str
     """"research use only, not for diagnosis"."""
+    starting: _builtins.bool
+    """True while models are being loaded for the first time since the start."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is wrong, in sentences for a person; empty when all is well."""
@@ -120,10 +123,11 @@ class GetStatusResponse(_message.Message):
         storage: Global___StorageStatus | None = ...,
         engines: _abc.Iterable[Global___EngineStatus] | None = ...,
         notice: _builtins.str = ...,
+        starting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["started", b"started", "storage", b"storage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engines", b"engines", "models", b"models", "notice", b"notice", "problems", b"problems", "ready", b"ready", "started", b"started", "storage", b"storage", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engines", b"engines", "models", b"models", "notice", b"notice", "problems", b"problems", "ready", b"ready", "started", b"started", "starting", b"starting", "storage", b"storage", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

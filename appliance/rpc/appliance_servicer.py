@@ -67,6 +67,7 @@ def _write_status(status: CheckupStatus) -> appliance_pb2.GetStatusResponse:
         storage=_write_store(status.store) if status.store is not None else None,
         engines=_write_probe(status.probe),
         notice=RESEARCH_USE_ONLY,
+        starting=status.starting,
     )
 
 

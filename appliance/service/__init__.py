@@ -1,15 +1,16 @@
 """What the box does for its callers, whatever edge they come through: analyse, report, test itself."""
 
-from appliance.service.analyzer import Analyzer, Artists
+from appliance.service.analyzer import Analyzer, FilmArtist, MetaphaseArtist
 from appliance.service.checkup import Checkup, CheckupStatus, SelfTestCheck
 from appliance.service.request import AnalysisRequest, RawImage
 
 __all__ = [
     "AnalysisRequest",
     "Analyzer",
-    "Artists",
     "Checkup",
     "CheckupStatus",
+    "FilmArtist",
+    "MetaphaseArtist",
     "RawImage",
     "SelfTestCheck",
 ]

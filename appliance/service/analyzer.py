@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from appliance.analysis import Analysis, Film, Modality, Spread, StageEvent, StageReport
 from appliance.clock import Clock, TimeOrderedIds
@@ -40,20 +37,31 @@ class FilmPipeline(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Artists:
-    """What draws: each takes the decoded image (height, width) and its result, and gives a PNG file."""
+class MetaphaseArtist(Protocol):
+    """What draws spreads."""
 
-    spread_overlay: Callable[[NDArray[np.uint8], Spread], bytes]  # outlines, classes, confidences
-    karyogram: Callable[[NDArray[np.uint8], Spread], bytes]  # ISCN order, p arms up
-    film_overlay: Callable[[NDArray[np.uint8], Film], bytes]  # boxes, names, confidences
+    def overlay(self, image: Image, spread: Spread) -> bytes:
+        """The input with outlines, classes and confidences; PNG."""
+        ...
+
+    def karyogram(self, image: Image, spread: Spread) -> bytes:
+        """The chromosomes in ISCN order, p arms up; PNG."""
+        ...
+
+
+class FilmArtist(Protocol):
+    """What draws films."""
+
+    def overlay(self, image: Image, film: Film) -> bytes:
+        """The input with boxes, names and confidences; PNG."""
+        ...
 
 
 class Analyzer:
     """Answers analysis requests; each answer is durable before it is returned.
 
     Args:
-        decoder, metaphases, films, artists: do the work.
+        decoder, metaphases, films, metaphase_artist, film_artist: do the work.
         store: keeps the results.
         clock: dates them.
     """
@@ -63,14 +71,16 @@ class Analyzer:
         decoder: ImageDecoder,
         metaphases: MetaphasePipeline,
         films: FilmPipeline,
-        artists: Artists,
+        metaphase_artist: MetaphaseArtist,
+        film_artist: FilmArtist,
         store: ResultStore,
         clock: Clock,
     ) -> None:
         self._decoder = decoder
         self._metaphases = metaphases
         self._films = films
-        self._artists = artists
+        self._metaphase_artist = metaphase_artist
+        self._film_artist = film_artist
         self._store = store
         self._clock = clock
         self._ids = TimeOrderedIds(clock)
@@ -95,9 +105,9 @@ class Analyzer:
         spread, stages = self._metaphases.analyze(image, context, on_stage)
         pictures: dict[str, Callable[[], bytes]] = {}
         if request.overlay:
-            pictures["overlay"] = partial(self._artists.spread_overlay, image.grey, spread)
+            pictures["overlay"] = partial(self._metaphase_artist.overlay, image, spread)
         if request.karyogram:
-            pictures["karyogram"] = partial(self._artists.karyogram, image.grey, spread)
+            pictures["karyogram"] = partial(self._metaphase_artist.karyogram, image, spread)
         renderings, drawn = _draw(pictures)
         for report in drawn:
             tell(StageEvent(report, spread.region, (), spread.chromosomes))
@@ -120,7 +130,7 @@ class Analyzer:
         film, stages = self._films.analyze(image, context)
         pictures: dict[str, Callable[[], bytes]] = {}
         if request.overlay:
-            pictures["overlay"] = partial(self._artists.film_overlay, image.grey, film)
+            pictures["overlay"] = partial(self._film_artist.overlay, image, film)
         renderings, drawn = _draw(pictures)
         analysis = Analysis(
             result_id=self._ids.next(),

@@ -26,6 +26,7 @@ class CheckupStatus:
     store: StoreStatus | None  # None where the database does not answer
     probe: DeviceProbe
     problems: tuple[str, ...]  # for a person; empty when all is well
+    starting: bool  # models are being loaded for the first time
 
     @property
     def ready(self) -> bool:
@@ -65,6 +66,11 @@ class Checkup:
         self._store = store
         self._probe = probe
         self._started_ms = clock.now_ms()
+        self._starting = True
+
+    def start_ended(self) -> None:
+        """Every model was tried; from now on a model that does not answer is a problem."""
+        self._starting = False
 
     def status(self) -> CheckupStatus:
         """How everything is now."""
@@ -83,7 +89,7 @@ class Checkup:
                 "the database of results was damaged at the start; a new one was made and the old one put"
                 f" aside as {store.quarantined}"
             )
-        return CheckupStatus(self._started_ms, models, store, self._probe, tuple(problems))
+        return CheckupStatus(self._started_ms, models, store, self._probe, tuple(problems), self._starting)
 
     def self_test(self) -> tuple[SelfTestCheck, ...]:
         """Run every model on its golden cases and write to the storage; takes some seconds."""
