@@ -209,20 +209,23 @@ def _stain(
     across = np.einsum("ij,ij->i", offset, normal[index])
     position = index + np.einsum("ij,ij->i", offset, tangent[index])
     samples = np.arange(len(spine))
-    half = np.interp(position, samples, profile.half_width)
+    speckle = rng.standard_normal(along.shape, dtype=np.float32)
+    fine = np.asarray(cv2.GaussianBlur(speckle, (0, 0), 1.1), dtype=np.float32)[rows, columns]
+    coarse = np.asarray(cv2.GaussianBlur(speckle, (0, 0), 2.6), dtype=np.float32)[rows, columns]
+    # 0.256 and 0.109 are what these blurs leave of a standard deviation of 1.
+    fine, coarse = fine / np.float32(0.256), coarse / np.float32(0.109)
+    half = np.interp(position, samples, profile.half_width) + style.ragged_px * coarse
     cover = np.clip(half - np.abs(across) + 0.5, 0.0, 1.0)
     relative = across / np.maximum(half, 1.0)
     # Bands bow, lean, and sit at slightly other heights on the two chromatids.
     bow, lean, step = rng.normal(0.0, (0.9, 0.05, 0.45))
     read = position + bow * relative**2 + lean * across + step * np.tanh(across)
     density = np.interp(read, samples, profile.absorbance)
-    density *= 0.94 + 0.12 * np.minimum(relative**2, 1.0)
+    density *= 0.96 + 0.07 * np.minimum(relative**2, 1.0)
     density *= 1.0 - style.chromatid_gap * np.exp(-0.5 * (across / 1.2) ** 2)
-    speckle = cv2.GaussianBlur(rng.standard_normal(along.shape, dtype=np.float32), (0, 0), 1.1)
-    # 0.256 is what this blur leaves of a standard deviation of 1.
-    texture = np.asarray(speckle, dtype=np.float32) * np.float32(style.grain / 0.256)
+    texture = np.maximum(1.0 + style.grain * (0.8 * fine + 0.8 * coarse), 0.3)
     canvas = np.zeros(along.shape, dtype=np.float32)
-    canvas[rows, columns] = density * cover * np.maximum(1.0 + texture[rows, columns], 0.3)
+    canvas[rows, columns] = density * cover * texture
     mask = np.zeros(along.shape, dtype=np.bool_)
     mask[rows, columns] = cover >= 0.5
     return np.asarray(cv2.GaussianBlur(canvas, (0, 0), style.focus_blur_px), dtype=np.float32), mask

@@ -45,7 +45,9 @@ def clipped(patch: Patch, lung: NDArray[np.bool_], softness_px: float) -> Patch:
         top:bottom, left:right
     ]
     soft = cv2.GaussianBlur(window, (0, 0), max(softness_px, 0.5))
-    return replace(patch, alpha=np.asarray(patch.alpha * soft, dtype=np.float32))
+    # Full strength up to the border itself: the blur alone would leave a thin dark seam there.
+    inside = np.minimum(1.8 * np.asarray(soft), 1.0)
+    return replace(patch, alpha=np.asarray(patch.alpha * inside, dtype=np.float32))
 
 
 def _grid(x: float, y: float, width: float, height: float) -> tuple[int, int, Canvas, Canvas]:
@@ -173,7 +175,7 @@ def silhouette(x: float, y: float, width: float, height: float, strength: float)
 
 
 def _depth_from_wall(lung: NDArray[np.bool_], midline_x: float) -> tuple[int, int, Canvas]:
-    """Corner of a lung's box and, in that box, each pixel's distance from the lung's outer wall in its row."""
+    """Corner of a lung's box and, in that box, every pixel's distance from the outer wall along its row."""
     x, y, width, height = cv2.boundingRect(lung.astype(np.uint8))
     window = lung[y : y + height, x : x + width]
     columns = np.arange(width, dtype=np.float32)[None, :]

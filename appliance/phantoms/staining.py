@@ -61,7 +61,9 @@ class StainStyle:
     band_blur_px: float = 1.3  # standard deviation of the smear of bands along the axis
     chromatid_gap: float = 0.08  # share of the stain missing between the chromatids, 0 = invisible
     grain: float = 0.09  # relative standard deviation of the chromatin's texture
-    focus_blur_px: float = 0.9  # standard deviation of the optics' blur
+    ragged_px: float = 0.4  # standard deviation of the outline
+    telomere_fade: float = 0.35  # share of the stain that is missing at the very ends
+    focus_blur_px: float = 1.1  # standard deviation of the optics' blur
 
     @staticmethod
     def sample(rng: np.random.Generator) -> StainStyle:
@@ -77,7 +79,9 @@ class StainStyle:
             band_blur_px=float(rng.uniform(0.9, 2.2)),
             chromatid_gap=float(max(0.0, rng.normal(0.06, 0.07))),
             grain=float(rng.uniform(0.04, 0.13)),
-            focus_blur_px=float(rng.uniform(0.7, 1.7)),
+            ragged_px=float(rng.uniform(0.1, 0.7)),
+            telomere_fade=float(rng.uniform(0.1, 0.5)),
+            focus_blur_px=float(rng.uniform(0.8, 1.9)),
         )
 
 
@@ -118,6 +122,10 @@ def axis_profile(label: str, style: StainStyle, rng: np.random.Generator) -> Axi
     half *= _waist(len(half), sample_centromere, style.width_px, drawn.acrocentric, rng)
     half = _round_ends(half, count)
     absorbance = style.pale + (style.dark - style.pale) * samples
+    depth = np.minimum(np.arange(len(half)) - _MARGIN_PX, _MARGIN_PX + count - 1 - np.arange(len(half)))
+    absorbance *= 1.0 - style.telomere_fade * np.exp(
+        -0.5 * (np.maximum(depth, 0) / (0.25 * style.width_px)) ** 2
+    )
     return AxisProfile(
         absorbance=absorbance.astype(np.float32),
         half_width=half.astype(np.float32),
