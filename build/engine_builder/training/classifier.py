@@ -15,11 +15,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from appliance.analysis import CHROMOSOME_LABELS
 from appliance.models.preprocessing import crop_scale, upright_crop
 from engine_builder.networks.resnet import ChromosomeClassifier
+from engine_builder.reference.evaluation import class_accuracy, polarity_accuracy, torch_infer
 from engine_builder.training.loop import Budget, Losses, Trainer
 from engine_builder.training.phantom_spreads import PHANTOMS, cached_phantoms
 from engine_builder.training.spreads import STAIN_UNITS, cached_crops
@@ -56,6 +57,13 @@ def read_upright(folder: Path) -> Upright:
     return Upright(np.stack(pixels).astype(np.uint8), np.array(labels), np.array(slides))
 
 
+def split_upright(upright: Upright) -> tuple[Upright, Upright]:
+    """Every fourth slide is held out: (seen, held out)."""
+    held_out = np.isin(upright.slides, sorted(set(upright.slides))[::4])
+    parts = [Upright(upright.pixels[k], upright.labels[k], upright.slides[k]) for k in (~held_out, held_out)]
+    return parts[0], parts[1]
+
+
 class Augmenter:
     """Random turns, scale, contrast, blur and noise on crops, as other microscopes would do."""
 
@@ -90,23 +98,13 @@ class Augmenter:
         view[row : row + int(self.rng.integers(4, 14)), : int(self.rng.integers(20, 96))] = 0.0
 
 
-def as_input(crops: NDArray[np.uint8]) -> Tensor:
-    """(N, 128, 96) uint8 → (N, 1, 128, 96) float32 stain."""
-    return torch.from_numpy(crops.astype(np.float32) / STAIN_UNITS)[:, None]
-
-
 class ClassifierTask:
     """Data, losses and evaluation of the classifier."""
 
     def __init__(self, data: Path, cache: Path, batch: int = 32, seed: int = 1) -> None:
         self.train = cached_crops(data / "metaphases", "train", cache)
         self.val = cached_crops(data / "metaphases", "val", cache)
-        upright = read_upright(data / "upright_chromosomes")
-        slides = sorted(set(upright.slides))
-        self.held_out = tuple(slides[::4])
-        seen = ~np.isin(upright.slides, self.held_out)
-        self.upright = Upright(upright.pixels[seen], upright.labels[seen], upright.slides[seen])
-        self.upright_val = Upright(upright.pixels[~seen], upright.labels[~seen], upright.slides[~seen])
+        self.upright, self.upright_val = split_upright(read_upright(data / "upright_chromosomes"))
         self.phantoms = cached_phantoms(PHANTOMS, cache)[1]
         self.batch, self.rng, self.augment = batch, np.random.default_rng(seed), Augmenter(seed)
 
@@ -133,35 +131,13 @@ class ClassifierTask:
         }
 
     def evaluate(self, network: nn.Module) -> Mapping[str, float]:
-        """Class accuracy on val spreads (every fourth), polarity on held-out slides, both views."""
-        network.eval()
-        pixels, labels = self.val.pixels[::4], self.val.labels[::4]
-        hits = 0
-        for start in range(0, len(labels), 64):
-            probabilities, _ = two_views(network, pixels[start : start + 64])
-            hits += int((probabilities.argmax(1).numpy() == labels[start : start + 64]).sum())
-        upright_hits = polarity_hits = 0
-        for start in range(0, len(self.upright_val.labels), 64):
-            part = slice(start, start + 64)
-            probabilities, up = two_views(network, self.upright_val.pixels[part])
-            upright_hits += int((probabilities.argmax(1).numpy() == self.upright_val.labels[part]).sum())
-            polarity_hits += int((up > 0).sum())
-        total = len(self.upright_val.labels)
+        """Class accuracy on every eighth val crop and on held-out slides, polarity on held-out slides."""
+        infer = torch_infer(network.eval(), ["crops"], ["class_logits", "polarity_logit"])
         return {
-            "class_accuracy": hits / len(labels),
-            "upright_class_accuracy": upright_hits / total,
-            "polarity_accuracy": polarity_hits / total,
+            "class_accuracy": class_accuracy(infer, self.val.pixels[::8], self.val.labels[::8]).value,
+            "upright_class_accuracy": class_accuracy(infer, self.upright_val.pixels, self.upright_val.labels).value,
+            "polarity_accuracy": polarity_accuracy(infer, self.upright_val.pixels).value,
         }
-
-
-def two_views(network: nn.Module, crops: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """Class probabilities and orientation logit averaged over a crop and its half turn."""
-    images = as_input(crops).to(next(network.parameters()).device)
-    with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16):
-        classes, polarity = network(torch.cat([images, images.flip(2, 3)]))
-    first, second = classes.float().softmax(1).chunk(2)
-    up, down = polarity[:, 0].float().chunk(2)
-    return ((first + second) / 2).cpu(), ((up - down) / 2).cpu()
 
 
 def train(data: Path, cache: Path, checkpoints: Path, steps: int, batch: int = 32) -> Path:

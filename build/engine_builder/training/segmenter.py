@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from appliance.models.preprocessing import field_input
 from engine_builder.networks.unet import Segmenter
+from engine_builder.reference.evaluation import segmenter_scores, torch_infer
 from engine_builder.training.detector import FieldAugmenter
 from engine_builder.training.loop import Budget, Losses, Trainer
 from engine_builder.training.phantom_spreads import PHANTOMS, cached_phantoms
-from engine_builder.training.spreads import STAIN_UNITS, Field, cached_fields
+from engine_builder.training.spreads import cached_fields
 
 CROP = 256
 _UNKNOWN = 255
@@ -60,29 +58,9 @@ class SegmenterTask:
         }
 
     def evaluate(self, network: nn.Module) -> Mapping[str, float]:
-        """Dice of chromosome and of nucleus or debris on every eighth val field, whole fields in 512²."""
-        counts = np.zeros((2, 3))
-        for field in self.val[::8]:
-            predicted, truth = predict_field(network, field)
-            known = truth != _UNKNOWN
-            for row, value in enumerate((1, 2)):
-                p, t = (predicted == value) & known, truth == value
-                counts[row] += [(p & t).sum(), p.sum(), t.sum()]
-        dice = 2 * counts[:, 0] / np.maximum(counts[:, 1] + counts[:, 2], 1)
-        return {"dice_chromosome": float(dice[0]), "dice_nucleus_debris": float(dice[1])}
-
-
-def predict_field(network: nn.Module, field: Field) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Classes of a whole half-scale field as served (512², letterboxed) and its labels in the same frame."""
-    stain = field.stain.astype(np.float32) / STAIN_UNITS
-    canvas, placement = field_input(stain, max_scale=1.0)
-    truth = np.zeros(canvas.shape[2:], np.uint8)
-    height, width = (round(side * placement.scale) for side in stain.shape)
-    small = cv2.resize(field.classes, (width, height), interpolation=cv2.INTER_NEAREST)
-    truth[placement.top : placement.top + height, placement.left : placement.left + width] = small
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        logits: Tensor = network(torch.from_numpy(canvas))
-    return logits.float().argmax(1)[0].numpy(), truth
+        """Dice of chromosome and of nucleus or debris on every 29th val field, whole fields in 512²."""
+        infer = torch_infer(network, ["image"], ["logits"])
+        return {name: measured.value for name, measured in segmenter_scores(infer, self.val[::29]).items()}
 
 
 def train(data: Path, cache: Path, checkpoints: Path, steps: int, batch: int) -> Path:
