@@ -32,6 +32,9 @@ _WORDS: Final[dict[QualityFlag, str]] = {
     QualityFlag.DEMONSTRATION_MODEL: "demonstration model, trained on painted findings",
 }
 
+_Plate = tuple[float, float, float, float]
+"""Left, top, width and height of a label, in pixels of the page."""
+
 
 def draw_overlay(grey: NDArray[np.uint8], film: Film) -> bytes:
     """Draw the findings on the film that was analysed.
@@ -54,7 +57,7 @@ def draw_overlay(grey: NDArray[np.uint8], film: Film) -> bytes:
     }
     for finding in reversed(film.findings):
         _draw_box(page, finding, hues[finding.label], scale, left)
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[_Plate] = []
     for finding in film.findings:
         _draw_label(page, finding, hues[finding.label], scale, left, image.height, taken)
     _draw_foot(page, film, image.height)
@@ -75,21 +78,34 @@ def _draw_label(
     scale: float,
     left: int,
     bottom: int,
-    taken: list[tuple[float, float, float, float]],
+    taken: list[_Plate],
 ) -> None:
-    """Write a label over its box, or where that place is taken further down along the box's side."""
+    """Write a label above its box, or else below or beside it: where it covers no other label."""
     text = f"{finding.label}  {finding.confidence * 100:.0f} %"
     width, height = page.measure(text, _LABEL_SIZE, BOLD) + 16.0, _LABEL_SIZE + 12.0
-    x = min(max(finding.box.x * scale + left, 0.0), page.width - width)
-    y = max(finding.box.y * scale - height, 0.0)
-    while y + 2 * height < bottom and any(
-        x < other[0] + other[2] and other[0] < x + width and y < other[1] + other[3] and other[1] < y + height
-        for other in taken
-    ):
-        y += height / 2.0
-    taken.append((x, y, width, height))
-    page.plate(x, y, width, height, _DARK, 0.82)
-    page.text(text, x + 8.0, y + _LABEL_SIZE + 1.0, _LABEL_SIZE, hue, BOLD)
+    x0, y0 = finding.box.x * scale + left, finding.box.y * scale
+    x1, y1 = x0 + finding.box.width * scale, y0 + finding.box.height * scale
+    places = [
+        (x0, y0 - height),
+        (x0, y1),
+        (x1, y0),
+        (x0 - width, y0),
+        (x1 - width, y0 - height),
+        (x1 - width, y1),
+    ]
+    inside = [
+        (min(max(x, 0.0), page.width - width), min(max(y, 0.0), bottom - height), width, height)
+        for x, y in places
+    ]
+    plate = next((one for one in inside if not any(_meet(one, other) for other in taken)), inside[0])
+    taken.append(plate)
+    page.plate(*plate, _DARK, 0.82)
+    page.text(text, plate[0] + 8.0, plate[1] + _LABEL_SIZE + 1.0, _LABEL_SIZE, hue, BOLD)
+
+
+def _meet(one: _Plate, other: _Plate) -> bool:
+    across = one[0] < other[0] + other[2] and other[0] < one[0] + one[2]
+    return across and one[1] < other[1] + other[3] and other[1] < one[1] + one[3]
 
 
 def _draw_foot(page: Canvas, film: Film, top: int) -> None:

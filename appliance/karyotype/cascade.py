@@ -143,7 +143,8 @@ class KaryotypePipeline:
         half_height, half_width = field.half.shape
         candidates: list[Candidate] = []
         at_limit = False
-        for window in plan_windows(region, FIELD_SCALE, FIELD_SIZE, settings.tile_overlap_px):
+        spare_px = self._settings.region.spare_px
+        for window in plan_windows(region, FIELD_SCALE, FIELD_SIZE, settings.tile_overlap_px, spare_px):
             outputs = stage.infer(Role.KARYOTYPE_DETECTOR, {"image": cut_window(field.half, window)})
             found = read_candidates(
                 outputs["boxes"],

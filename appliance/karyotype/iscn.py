@@ -53,7 +53,7 @@ def validate_numerical_karyotype(text: str) -> None:
     Raises:
         ValueError: saying what was expected and what was found.
     """
-    match = _KARYOTYPE.match(text)
+    match = _KARYOTYPE.fullmatch(text)
     if match is None:
         raise ValueError(f"expected COUNT,SEX[,±AUTOSOME]… and got {text!r}")
     changes = [change for change in match["changes"].split(",") if change]

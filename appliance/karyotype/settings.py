@@ -10,6 +10,7 @@ class RegionSettings:
     """How the segmenter's pixels become the region of one spread."""
 
     margin_px: int = 24  # room around the outermost chromosome, in image pixels
+    spare_px: int = 16  # of that room, what may be left out where one window then holds the whole spread
     join_ratio: float = 2.75  # gaps up to this many typical chromosome lengths lie inside one spread (95 %)
     straggler_ratio: float = (
         5.5  # a small group up to this far away still belongs to it (largest gap seen: 5.4)

@@ -39,7 +39,9 @@ class Window:
         )
 
 
-def plan_windows(region: Box, scale: float, size: int, overlap: int) -> tuple[Window, ...]:
+def plan_windows(
+    region: Box, scale: float, size: int, overlap: int, spare_px: float = 0.0
+) -> tuple[Window, ...]:
     """Cover a region with as few windows as possible, row by row.
 
     Args:
@@ -47,23 +49,26 @@ def plan_windows(region: Box, scale: float, size: int, overlap: int) -> tuple[Wi
         scale: network pixels per image pixel.
         size: side of a window in network pixels.
         overlap: network pixels that neighbouring windows share at least.
+        spare_px: image pixels on each side of the region that may be left out where that saves a window.
 
     Raises:
         ValueError: if the overlap leaves no room for a step.
     """
     if not 0 <= overlap < size:
         raise ValueError(f"expected an overlap from 0 to {size - 1} network pixels and got {overlap}")
-    lefts = _starts(region.x * scale, region.width * scale, size, overlap)
-    tops = _starts(region.y * scale, region.height * scale, size, overlap)
+    spare = spare_px * scale
+    lefts = _starts(region.x * scale, region.width * scale, size, overlap, spare)
+    tops = _starts(region.y * scale, region.height * scale, size, overlap, spare)
     return tuple(Window(left, top, size, scale) for top in tops for left in lefts)
 
 
-def _starts(first: float, length: float, size: int, overlap: int) -> list[int]:
-    if length <= size:
+def _starts(first: float, length: float, size: int, overlap: int, spare: float) -> list[int]:
+    if length - 2.0 * spare <= size:
         return [round(first + length / 2.0 - size / 2.0)]
-    number = math.ceil((length - overlap) / (size - overlap))
-    step = (length - size) / (number - 1)
-    return [math.floor(first + index * step) for index in range(number)]
+    start, stop = math.floor(first), math.ceil(first + length)
+    number = math.ceil((stop - start - overlap) / (size - overlap))
+    step = (stop - start - size) / (number - 1)
+    return [start + math.ceil(index * step) for index in range(number)]
 
 
 def scaled_field(stain: NDArray[np.float32], scale: float) -> NDArray[np.float32]:

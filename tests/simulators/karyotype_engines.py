@@ -1,8 +1,8 @@
 """A second implementation of the inference service for the karyotype roles: it answers from the truth.
 
-It knows the spread that is being analysed (outlines, classes, arms) and draws what perfect networks would say:
-logits from the masks, boxes with 28 × 28 masks for the window that it is shown, classes by finding the crop among
-its own. Tests spoil single answers by giving `Spoil`.
+It knows the spread that is being analysed (outlines, classes, arms) and draws what perfect networks would
+say: logits from the masks, boxes with 28 × 28 masks for the window that it is shown, classes by finding the
+crop among its own. Tests spoil single answers by giving `Spoil`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from appliance.karyotype.instances import Instance
 from appliance.karyotype.orientation import upright_crops
 from appliance.karyotype.tiling import scaled_field
 from appliance.models.manifest import Role
-from appliance.models.preprocessing import FIELD_SCALE, FIELD_SIZE, normalise_stain
+from appliance.models.preprocessing import FIELD_SCALE, FIELD_SIZE, field_input, normalise_stain
+from appliance.phantoms.metaphase import MetaphasePhantom
 
 SLOTS = 128
 MASK = 28
@@ -55,7 +56,9 @@ class Spoil:
     missed: frozenset[int] = frozenset()  # objects that the detector does not see
     nuclei_detected: bool = False  # the detector takes nuclei for chromosomes
     doubled: frozenset[int] = frozenset()  # objects that the detector reports twice, slightly moved
-    confused: dict[int, tuple[str, float]] = field(default_factory=dict)  # object → (wrong label, its probability)
+    confused: dict[int, tuple[str, float]] = field(
+        default_factory=dict
+    )  # object → (wrong label, its probability)
     blind_polarity: frozenset[int] = frozenset()  # objects whose two views get the same answer
     certainty: float = 0.98  # probability of the true class
     not_finite: Role | None = None  # this role answers NaN
@@ -87,7 +90,9 @@ class TruthEngines:
             outputs = self._classify(tensors["crops"])
         if role is self.spoil.not_finite:
             outputs = {name: np.full_like(output, np.nan) for name, output in outputs.items()}
-        model = ModelIdentity("truth-" + role.value.split(".")[1], "1.0.0", role.value, "0" * 64, "truth", "CPU", "FP32")
+        model = ModelIdentity(
+            "truth-" + role.value.split(".")[1], "1.0.0", role.value, "0" * 64, "truth", "CPU", "FP32"
+        )
         return Inference(outputs=outputs, model=model, engine_ms=1.0, queue_ms=0.0)
 
     def _segment(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -160,13 +165,18 @@ class TruthEngines:
             [[step_x, 0.0, start_x + 0.5 * step_x - 0.5], [0.0, step_y, start_y + 0.5 * step_y - 0.5]]
         )
         mask28 = cv2.warpAffine(
-            instance.mask.astype(np.float32), matrix, (MASK, MASK), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            instance.mask.astype(np.float32),
+            matrix,
+            (MASK, MASK),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
         return cut, np.asarray(mask28, np.float32)
 
     def _classify(self, crops: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         flat = crops[:, 0].reshape(len(crops), -1)
-        distance = ((flat**2).sum(1)[:, None] + (self._templates**2).sum(1)[None]) - 2.0 * flat @ self._templates.T
+        distance = (
+            (flat**2).sum(1)[:, None] + (self._templates**2).sum(1)[None]
+        ) - 2.0 * flat @ self._templates.T
         nearest = distance.argmin(axis=1)
         number = len(self._instances)
         class_logits = np.zeros((len(crops), len(CHROMOSOME_LABELS)), np.float32)
@@ -188,7 +198,9 @@ class TruthEngines:
         probabilities[CHROMOSOME_LABELS.index(self.truth.labels[index])] = certainty
         if index in self.spoil.confused:
             label, wrong = self.spoil.confused[index]
-            probabilities[CHROMOSOME_LABELS.index(self.truth.labels[index])] = max(1.0 - wrong - 22 * rest, rest)
+            probabilities[CHROMOSOME_LABELS.index(self.truth.labels[index])] = max(
+                1.0 - wrong - 22 * rest, rest
+            )
             probabilities[CHROMOSOME_LABELS.index(label)] = wrong
         return probabilities / probabilities.sum()
 
@@ -197,3 +209,36 @@ class TruthEngines:
         dx, dy = self.truth.p_arms[index]
         radians = np.deg2rad(self._angles[index])
         return bool(-dx * np.sin(radians) + dy * np.cos(radians) < 0.0)
+
+
+def phantom_truth(phantom: MetaphasePhantom) -> SpreadTruth:
+    """What a phantom knows of itself, as the engines need it."""
+    height, width = phantom.image.shape
+    return SpreadTruth(
+        grey=phantom.image,
+        masks=tuple(one.full_mask(height, width) for one in phantom.chromosomes),
+        labels=tuple(one.label for one in phantom.chromosomes),
+        p_arms=tuple(
+            (float(one.p_arm_direction[0]), float(one.p_arm_direction[1])) for one in phantom.chromosomes
+        ),
+        nuclei=phantom.nuclei_mask | phantom.debris_mask,
+    )
+
+
+class FieldEngines:
+    """Answers the segmenter's role alone: these pixels are nucleus or debris, all others are background."""
+
+    def __init__(self, nuclei: NDArray[np.bool_]) -> None:
+        self.roles: list[Role] = []
+        self._nuclei = nuclei
+
+    def infer(self, role: Role, tensors: Mapping[str, NDArray[Any]], context: RequestContext) -> Inference:
+        context.check()
+        self.roles.append(role)
+        assert role is Role.KARYOTYPE_SEGMENTER, f"nothing to look at, and yet {role.value} was called"
+        assert tensors["image"].shape == (1, 1, FIELD_SIZE, FIELD_SIZE)
+
+        layer, _ = field_input(self._nuclei.astype(np.float32))
+        logits = np.concatenate([np.full_like(layer, 10.0), np.zeros_like(layer), layer * 20.0], axis=1)
+        model = ModelIdentity("field-segmenter", "1.0.0", role.value, "0" * 64, "truth", "CPU", "FP32")
+        return Inference(outputs={"logits": logits}, model=model, engine_ms=1.0, queue_ms=0.0)
