@@ -69,6 +69,12 @@ class ImageDecoder:
         deadline.check()
         return image
 
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that wait for an image, for a status page."""
+        with self._lock:
+            return tuple(worker.pid for worker in self._idle)
+
     def warm_up(self) -> None:
         """Start one worker and wait for it, so that the first image does not.
 
