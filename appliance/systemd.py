@@ -20,6 +20,10 @@ class Notifier:
     def __init__(self, send: Callable[[str], None] | None = None) -> None:
         self._send = send or _sender()
 
+    def starting(self, status: str, extend_s: float) -> None:
+        """Start-up goes on; wait up to `extend_s` seconds for the next word."""
+        self._send(f"STATUS={_one_line(status)}\nEXTEND_TIMEOUT_USEC={round(extend_s * 1e6)}")
+
     def ready(self, status: str) -> None:
         """Start-up is done."""
         self._send(f"READY=1\nSTATUS={_one_line(status)}")

@@ -1,6 +1,6 @@
 """The other end of the wire: calls to a daemon, and a private daemon for the occasion."""
 
-from appliance.client.connection import ApplianceClient, CallFailed
+from appliance.client.connection import ApplianceClient, CallError
 from appliance.client.local_daemon import LocalDaemon
 
-__all__ = ["ApplianceClient", "CallFailed", "LocalDaemon"]
+__all__ = ["ApplianceClient", "CallError", "LocalDaemon"]

@@ -46,7 +46,7 @@ RETRIES = {
 """A busy daemon is asked again by gRPC itself, after the pause that the daemon names."""
 
 
-class CallFailed(ApplianceError):
+class CallError(ApplianceError):
     """The daemon answered with an error, or did not answer."""
 
     def __init__(self, message: str, status: str, kind: str) -> None:
@@ -71,6 +71,10 @@ class ApplianceClient:
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
                 ("grpc.service_config", json.dumps(RETRIES)),
+                # a daemon that is just starting shall be found soon
+                ("grpc.initial_reconnect_backoff_ms", 50),
+                ("grpc.min_reconnect_backoff_ms", 50),
+                ("grpc.max_reconnect_backoff_ms", 1000),
             ],
         )
         self._karyotype = karyotype_pb2_grpc.KaryotypeServiceStub(self._channel)
@@ -93,14 +97,14 @@ class ApplianceClient:
     def analyze_metaphase(
         self, request: karyotype_pb2.AnalyzeMetaphaseRequest, timeout_s: float
     ) -> karyotype_pb2.AnalyzeMetaphaseResponse:
-        """Analyse one metaphase image; CallFailed with the daemon's reason if it cannot."""
+        """Analyse one metaphase image; CallError with the daemon's reason if it cannot."""
         with _failures(self.address):
             return self._karyotype.AnalyzeMetaphase(request, timeout=timeout_s)
 
     def analyze_chest_film(
         self, request: chest_xray_pb2.AnalyzeChestXrayRequest, timeout_s: float
     ) -> chest_xray_pb2.AnalyzeChestXrayResponse:
-        """Analyse one chest film; CallFailed with the daemon's reason if it cannot."""
+        """Analyse one chest film; CallError with the daemon's reason if it cannot."""
         with _failures(self.address):
             return self._chest_xray.AnalyzeChestXray(request, timeout=timeout_s)
 
@@ -144,7 +148,7 @@ class ApplianceClient:
             still_running: False ends the wait early, because the daemon has gone.
 
         Raises:
-            CallFailed: it did not start in time, or it has gone.
+            CallError: it did not start in time, or it has gone.
         """
         until_s = time.monotonic() + timeout_s
         while True:
@@ -152,11 +156,11 @@ class ApplianceClient:
                 status = self.status(timeout_s=QUICK_S)
                 if not status.starting:
                     return status
-            except CallFailed as exc:
+            except CallError as exc:
                 if exc.status != grpc.StatusCode.UNAVAILABLE.name:
                     raise
             if not still_running() or time.monotonic() > until_s:
-                raise CallFailed(
+                raise CallError(
                     f"expected the daemon at {self.address} to start within {timeout_s:.0f} s and it did not",
                     grpc.StatusCode.UNAVAILABLE.name,
                     "",
@@ -175,4 +179,4 @@ def _failures(address: str) -> Iterator[None]:
             kind = dict(exc.trailing_metadata() or ()).get(KIND_KEY, "")
         if status is grpc.StatusCode.UNAVAILABLE and not kind:
             details = f"no daemon answers at {address}"
-        raise CallFailed(details, status.name, str(kind)) from exc
+        raise CallError(details, status.name, str(kind)) from exc

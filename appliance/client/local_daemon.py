@@ -1,4 +1,4 @@
-"""A daemon for the occasion: on a private Unix socket in a temporary directory, gone when its work is done."""
+"""A daemon for the occasion: on a private Unix socket in a temporary folder, gone when its work is done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from appliance.client.connection import ApplianceClient, CallFailed
+from appliance.client.connection import ApplianceClient, CallError
 from appliance.errors import Unavailable
 from appliance.pb import appliance_pb2
 
@@ -71,7 +71,7 @@ class LocalDaemon:
         """Wait for the models; Unavailable with the end of the daemon's log if it does not come up."""
         try:
             return client.wait_until_started(START_TIMEOUT_S, self._is_running)
-        except CallFailed as exc:
+        except CallError as exc:
             tail = self._log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
             raise Unavailable("the daemon did not start; the end of its log:\n" + "\n".join(tail)) from exc
 

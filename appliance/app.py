@@ -1,0 +1,268 @@
+"""The composition root: makes every part of the daemon, starts them in order and stops them in reverse."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import engines
+from appliance.chest_xray.artist import FilmArtist
+from appliance.chest_xray.pipeline import ChestXrayPipeline
+from appliance.chest_xray.settings import FindingModel
+from appliance.clock import Clock
+from appliance.config import MIB, Config
+from appliance.errors import ConfigurationError, ModelUnavailable, StorageUnavailable
+from appliance.imaging import ImageDecoder, ImageLimits
+from appliance.inference import InferenceService, ModelIdentity
+from appliance.karyotype.artist import MetaphaseArtist
+from appliance.karyotype.cascade import KaryotypePipeline
+from appliance.models.manifest import MANIFEST_NAME, Role
+from appliance.models.reference import REFERENCE_CONTRACTS
+from appliance.models.registry import LoadEvent, ModelRegistry, ModelState
+from appliance.results import ResultStore, Retention
+from appliance.rpc import RpcServer, ServerLimits, Services
+from appliance.service import Analyzer, Checkup
+from appliance.systemd import Notifier, WatchdogThread
+from engines import CompileCache, DeviceProbe, Engine, EngineKind, EngineOptions, open_engine, probe_devices
+
+LOG = logging.getLogger(__name__)
+DAY_MS = 86_400_000
+HEALTH_INTERVAL_S = 1.0
+"""How often readiness is looked at again, for grpc.health.v1 and the service manager."""
+
+LOADING_EXTENSION_S = 600.0
+"""How long the service manager may wait for the next step while engines are being built."""
+
+FACTORY = Path(engines.__file__).parent / "factory"
+"""The model packs that the daemon is born with."""
+
+
+class Daemon:
+    """Everything that `appliance serve` runs; use it as a context manager.
+
+    The server answers as soon as the addresses are bound; requests that need a model which is still being
+    loaded get UNAVAILABLE until `load_models` has it.
+
+    Args:
+        config: all settings.
+        clock: dates results.
+        notifier: hears of the daemon's state.
+    """
+
+    def __init__(self, config: Config, clock: Clock | None = None, notifier: Notifier | None = None) -> None:
+        self._config = config
+        self._clock = clock or Clock()
+        self._notifier = notifier or Notifier()
+        self._resources = ExitStack()
+        self._stopping = threading.Event()
+        self._stopped = False
+
+    def __enter__(self) -> Daemon:
+        try:
+            self._start()
+        except BaseException:
+            self._resources.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens."""
+        return self._server.addresses
+
+    @property
+    def checkup(self) -> Checkup:
+        """Tells how the daemon is."""
+        return self._checkup
+
+    def load_models(self, on_progress: Callable[[LoadEvent], None] | None = None) -> None:
+        """Load every pack, then say that the daemon is ready; a pack that fails leaves its role out."""
+
+        def report(event: LoadEvent) -> None:
+            name = event.role.value if event.role is not None else event.directory.name
+            log = LOG.warning if event.state is ModelState.UNAVAILABLE else LOG.info
+            log("model %s: %s %s", name, event.state.value, event.detail)
+            self._notifier.starting(f"loading {name}", LOADING_EXTENSION_S)
+            if on_progress is not None:
+                on_progress(event)
+
+        self._models.load(pack_directories(self._config.models.directory or FACTORY), report)
+        self._checkup.start_ended()
+        self._refresh_readiness()
+        self._notifier.ready(self._summary())
+        self._watchdog.start()
+        self._housekeeping.start()
+
+    def stop(self) -> None:
+        """Drain requests under way, then close every part in the reverse of its start."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._notifier.stopping()
+        self._stopping.set()
+        self._resources.close()
+        LOG.info("stopped")
+
+    def _start(self) -> None:
+        config = self._config
+        claim_state_directory(config.state_directory, self._resources)
+        self._store = ResultStore(
+            config.state_directory / "results.db",
+            self._clock,
+            Retention(round(config.results.max_age_days * DAY_MS), config.results.max_mib * MIB),
+        )
+        self._resources.callback(self._store.close)
+        decoder = self._resources.enter_context(ImageDecoder(image_limits(config), config.images.decoders))
+        probe = probe_devices(order=engine_order(config))
+        self._models = self._resources.enter_context(
+            ModelRegistry(
+                engine_opener(config, probe),
+                {role: frozenset({contract.hash}) for role, contract in REFERENCE_CONTRACTS.items()},
+                drain_timeout_s=config.inference.drain_s,
+            )
+        )
+        inference = self._resources.enter_context(
+            InferenceService(self._models, config.inference.queue_capacity)
+        )
+        self._checkup = Checkup(self._models, inference, self._store, probe, self._clock)
+        analyzer = Analyzer(
+            decoder,
+            KaryotypePipeline(inference),
+            ChestXrayPipeline(inference, FindingModels(self._models)),
+            MetaphaseArtist(),
+            FilmArtist(),
+            self._store,
+            self._clock,
+        )
+        self._server = RpcServer(
+            Services(analyzer, self._store, self._checkup),
+            server_limits(config),
+            tuple(dict.fromkeys((*config.server.listen, f"unix:{config.socket_path}"))),
+        )
+        self._watchdog = WatchdogThread(self._notifier, lambda: not self._stopping.is_set())
+        self._housekeeping = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        self._server.start()
+        self._resources.callback(self._stop_edges)
+        decoder.warm_up()
+        LOG.info("listening on %s", ", ".join(self.addresses))
+
+    def _stop_edges(self) -> None:
+        self._store.dismiss_watchers()
+        self._server.stop(self._config.server.drain_s)
+        self._watchdog.stop()
+        if self._housekeeping.is_alive():
+            self._housekeeping.join()
+
+    def _keep_house(self) -> None:
+        pruned_s = -self._config.results.prune_every_s
+        while not self._stopping.wait(HEALTH_INTERVAL_S):
+            self._refresh_readiness()
+            now_s = self._clock.monotonic_s()
+            if now_s - pruned_s >= self._config.results.prune_every_s:
+                pruned_s = now_s
+                try:
+                    gone = self._store.prune()
+                except StorageUnavailable as exc:
+                    LOG.warning("old results could not be deleted: %s", exc)
+                else:
+                    if gone:
+                        LOG.info("%d results were older than the limit and are gone", gone)
+
+    def _refresh_readiness(self) -> None:
+        self._server.set_ready(self._checkup.status().ready)
+
+    def _summary(self) -> str:
+        status = self._checkup.status()
+        ready = sum(model.state is ModelState.READY for model, _load in status.models)
+        return f"{ready} of {len(status.models)} models ready, listening on {', '.join(self.addresses)}"
+
+
+class FindingModels:
+    """Labels and card of the X-ray model that answered, read from its pack."""
+
+    def __init__(self, models: ModelRegistry) -> None:
+        self._models = models
+
+    def __call__(self, identity: ModelIdentity) -> FindingModel:
+        """ModelUnavailable if the model was replaced while the request ran."""
+        with self._models.acquire(Role.CHEST_XRAY_DETECTOR) as lease:
+            if lease.identity != identity:
+                raise ModelUnavailable(
+                    f"{identity.name} {identity.version} was replaced meanwhile; try again"
+                )
+            manifest = lease.pack.manifest
+            return FindingModel(labels=manifest.labels.names, demonstration=manifest.card.demonstration)
+
+
+def pack_directories(folder: Path) -> list[Path]:
+    """The sub-folders of `folder` that hold a manifest, by name; ConfigurationError if there is no folder."""
+    if not folder.is_dir():
+        raise ConfigurationError(f"expected a folder of model packs and got nothing at {folder}")
+    return sorted(path.parent for path in folder.glob(f"*/{MANIFEST_NAME}"))
+
+
+def claim_state_directory(folder: Path, resources: ExitStack) -> None:
+    """Make the state directory and lock it for as long as `resources` lives.
+
+    Raises:
+        ConfigurationError: it cannot be made or written, or another daemon has it.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise ConfigurationError(f"cannot use the state directory {folder}: {exc.strerror}") from exc
+    resources.callback(os.close, lock)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise ConfigurationError(f"another daemon is running with the state directory {folder}") from exc
+
+
+def engine_opener(config: Config, probe: DeviceProbe) -> Callable[[Path], Engine]:
+    """What compiles a pack's graph here, with the configured threads and cache."""
+    options = EngineOptions(threads=config.inference.threads or None)
+    cache = CompileCache(config.cache_directory, config.inference.cache_max_mib * MIB)
+    return lambda model_path: open_engine(model_path, options, cache, probe=probe).engine
+
+
+def engine_order(config: Config) -> tuple[EngineKind, ...]:
+    """The runtimes to consider, the best first."""
+    if config.inference.engine == "auto":
+        return (EngineKind.TENSORRT, EngineKind.OPENVINO, EngineKind.ONNXRUNTIME)
+    return (EngineKind(config.inference.engine),)
+
+
+def image_limits(config: Config) -> ImageLimits:
+    """What an image may be."""
+    images = config.images
+    return ImageLimits(
+        max_bytes=images.max_mib * MIB,
+        max_pixels=round(images.max_megapixels * 1e6),
+        max_side=images.max_side_px,
+        min_side=images.min_side_px,
+        decode_time_s=images.max_decode_s,
+    )
+
+
+def server_limits(config: Config) -> ServerLimits:
+    """Bounds of the server."""
+    server = config.server
+    return ServerLimits(
+        workers=server.workers,
+        max_waiting=server.max_waiting,
+        max_watchers=server.max_watchers,
+        max_message_bytes=server.max_message_mib * MIB,
+        max_request_s=server.max_request_s,
+    )

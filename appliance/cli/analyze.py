@@ -1,0 +1,138 @@
+"""`appliance analyze`: files and folders in, results and pictures out; a bad file never stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from appliance.analysis import Modality
+from appliance.cli.connect import any_daemon, server_option
+from appliance.cli.inputs import find_inputs, modality_of
+from appliance.cli.outputs import Reply, output_names, write_outputs
+from appliance.client import ApplianceClient, CallError
+from appliance.pb import analysis_pb2, chest_xray_pb2, karyotype_pb2
+
+REQUEST_S = 120.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input without a result."""
+
+    path: Path
+    reason: str
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the results.",
+)
+@click.option(
+    "--modality",
+    type=click.Choice([modality.value for modality in Modality]),
+    help="What the images show. Needed unless they are DICOM files that say so themselves.",
+)
+@click.option(
+    "--pixel-size-um", type=click.FloatRange(0, min_open=True), help="Micrometres per pixel, if known."
+)
+@server_option
+def analyze(
+    paths: tuple[Path, ...],
+    output: Path,
+    modality: str | None,
+    pixel_size_um: float | None,
+    server: str | None,
+) -> None:
+    """Analyse images and write for each NAME.json, NAME.overlay.png and, for a spread, NAME.karyogram.png.
+
+    PATHS are files or folders (with all below them). A running daemon does the work; where there is none,
+    one is started for the occasion. Exit status 1 if a file could not be analysed; the others are done all
+    the same.
+    """
+    console = Console(stderr=True)
+    inputs = find_inputs(paths)
+    output.mkdir(parents=True, exist_ok=True)
+    chosen = Modality(modality) if modality else None
+    with any_daemon(server) as client:
+        failures = list(_analyze_all(client, inputs, output, chosen, pixel_size_um, console))
+    done = len(inputs) - len(failures)
+    console.print(
+        f"{done} of {len(inputs)} analysed; the results are in {escape(str(output))}", highlight=False
+    )
+    if failures:
+        table = Table("file", "why there is no result", title="Not analysed")
+        for failure in failures:
+            table.add_row(escape(str(failure.path)), escape(failure.reason))
+        console.print(table)
+        raise SystemExit(1)
+
+
+def _analyze_all(
+    client: ApplianceClient,
+    inputs: Sequence[Path],
+    output: Path,
+    chosen: Modality | None,
+    pixel_size_um: float | None,
+    console: Console,
+) -> Iterator[Failure]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("analysing", total=len(inputs))
+        for path, name in zip(inputs, output_names(inputs), strict=True):
+            progress.update(task, description=escape(path.name[:40]))
+            try:
+                data = path.read_bytes()
+                write_outputs(
+                    analyze_bytes(client, data, modality_of(data, chosen), name, pixel_size_um), output, name
+                )
+            except CallError as exc:
+                yield Failure(path, str(exc))
+            except click.ClickException as exc:
+                yield Failure(path, exc.message)
+            except OSError as exc:
+                yield Failure(path, f"cannot read it or write its results: {exc.strerror}")
+            progress.advance(task)
+
+
+def analyze_bytes(
+    client: ApplianceClient,
+    data: bytes,
+    modality: Modality,
+    request_id: str,
+    pixel_size_um: float | None = None,
+) -> Reply:
+    """Send one encoded image and ask for every picture; CallError with the daemon's reason."""
+    if modality is Modality.METAPHASE:
+        return client.analyze_metaphase(
+            karyotype_pb2.AnalyzeMetaphaseRequest(
+                encoded=data,
+                pixel_size_um=pixel_size_um,
+                request_id=_request_id(request_id),
+                render=analysis_pb2.RenderOptions(overlay=True, karyogram=True),
+            ),
+            REQUEST_S,
+        )
+    return client.analyze_chest_film(
+        chest_xray_pb2.AnalyzeChestXrayRequest(
+            encoded=data,
+            pixel_size_um=pixel_size_um,
+            request_id=_request_id(request_id),
+            render=analysis_pb2.RenderOptions(overlay=True),
+        ),
+        REQUEST_S,
+    )
+
+
+def _request_id(name: str) -> str:
+    return "".join(letter for letter in name if letter.isprintable())[:128]
