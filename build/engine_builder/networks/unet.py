@@ -48,7 +48,7 @@ def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int
     kind = nn.Conv2d if groups == 1 else Depthwise
     convolution = kind(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out")
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.03))
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.1))
 
 
 class SqueezeExcite(nn.Module):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from appliance.models.reference import FINDING_LABELS
 from appliance.phantoms.chest_film import chest_phantom
 from appliance.phantoms.chest_findings import PaintedFinding, paint_findings
+from appliance.phantoms.thorax import locate_thorax
 from engine_builder.networks import boxes as bx
 from engine_builder.networks.yolo11 import BINS, HeadOutput, Yolo11Export, Yolo11n, corner_boxes
 from engine_builder.reference.evaluation import film_scores, torch_infer
@@ -41,11 +42,13 @@ class FilmSample:
 
 
 def read_films(folder: Path) -> dict[str, list[NDArray[np.uint8]]]:
-    """Films by patient, at 640²: painting and training need no more."""
+    """Upright films by patient, at 640²; films that lie on their side would be painted in the wrong places."""
     films: dict[str, list[NDArray[np.uint8]]] = {}
     for path in sorted(folder.glob("*.webp")):
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         small = cv2.resize(np.asarray(grey, np.uint8), (640, 640), interpolation=cv2.INTER_AREA)
+        if not locate_thorax(np.asarray(small, np.uint8)).measured:
+            continue
         films.setdefault(path.stem.split("_")[0], []).append(np.asarray(small, np.uint8))
     return films
 
