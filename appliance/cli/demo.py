@@ -16,6 +16,7 @@ from appliance.cli.analyze import analyze_bytes
 from appliance.cli.connect import failures_in_words, private_daemon
 from appliance.cli.outputs import Reply, write_atomically, write_outputs
 from appliance.imaging import encode_png
+from appliance.pb import karyotype_pb2
 from appliance.phantoms.demo import demo_chest_film, demo_metaphase
 
 
@@ -41,9 +42,6 @@ def demo(output: Path) -> None:
         client = private_daemon(resources)
         for name, (modality, data) in images.items():
             write_atomically(output / f"{name}.png", data)
-            analyze_bytes(
-                client, data, modality, f"demo-{name}-warm-up"
-            )  # caches fill: the second one is timed
             reply = analyze_bytes(client, data, modality, f"demo-{name}")
             files += [output / f"{name}.png", *write_outputs(reply, output, name)]
             console.print(stage_table(name, reply))
@@ -88,7 +86,7 @@ def stage_table(name: str, reply: Reply) -> Table:
 
 
 def _found(reply: Reply) -> str:
-    if reply.HasField("spread") if "spread" in reply.DESCRIPTOR.fields_by_name else False:
+    if isinstance(reply, karyotype_pb2.AnalyzeMetaphaseResponse):
         spread = reply.spread
         karyotype = spread.iscn or f"no ISCN string: {spread.iscn_withheld_reason}"
         return f"{spread.count} chromosomes, {escape(karyotype)}"
