@@ -15,7 +15,7 @@ from appliance.analysis import CHROMOSOME_LABELS
 AUTOSOMES: tuple[str, ...] = CHROMOSOME_LABELS[:22]
 _NORMAL_AUTOSOMES = 2
 _KARYOTYPE = re.compile(
-    r"^(?P<count>[1-9][0-9]*),(?P<sex>X+Y*|Y+)(?P<changes>(,[+-](?:[1-9]|1[0-9]|2[0-2]))*)$"
+    r"(?P<count>[1-9][0-9]*),(?P<sex>X+Y*|Y+)(?P<changes>(,[+-](?:[1-9]|1[0-9]|2[0-2]))*)"
 )
 
 

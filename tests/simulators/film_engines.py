@@ -1,0 +1,58 @@
+"""A second implementation of the inference service for chest films: it answers from known findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.analysis import Finding
+from appliance.chest_xray.letterbox import Letterbox
+from appliance.inference.request import Inference, ModelIdentity, RequestContext
+from appliance.models.manifest import Role
+from appliance.models.reference import FILM_SIZE, FINDING_LABELS
+
+ANCHORS = 8400
+
+
+class FilmEngines:
+    """Answers with these findings, each seen by three neighbouring anchors as a real grid would."""
+
+    def __init__(
+        self, width: int, height: int, findings: tuple[Finding, ...], end_to_end: bool = False
+    ) -> None:
+        self._box = Letterbox.fit(width, height, FILM_SIZE)
+        self._findings = findings
+        self._end_to_end = end_to_end
+        self.inputs: list[NDArray[np.float32]] = []
+
+    def infer(self, role: Role, tensors: Mapping[str, NDArray[Any]], context: RequestContext) -> Inference:
+        context.check()
+        assert role is Role.CHEST_XRAY_DETECTOR
+        self.inputs.append(tensors["images"])
+        output = self._rows() if self._end_to_end else self._grid()
+        model = ModelIdentity("films", "2.1.0", role.value, "1" * 64, "truth", "CPU", "FP32")
+        return Inference(outputs={"output0": output}, model=model, engine_ms=2.0, queue_ms=0.5)
+
+    def _corners(self, finding: Finding) -> NDArray[np.float64]:
+        box = finding.box
+        return self._box.to_input(np.array([[box.x, box.y, box.x + box.width, box.y + box.height]]))[0]
+
+    def _grid(self) -> NDArray[np.float32]:
+        output = np.zeros((1, 4 + len(FINDING_LABELS), ANCHORS), np.float32)
+        for index, finding in enumerate(self._findings):
+            x0, y0, x1, y1 = self._corners(finding)
+            for copy in range(3):
+                anchor = 3 * index + copy
+                output[0, :4, anchor] = ((x0 + x1) / 2 + copy, (y0 + y1) / 2, x1 - x0, y1 - y0)
+                output[0, 4 + FINDING_LABELS.index(finding.label), anchor] = finding.confidence * 0.9**copy
+        return output
+
+    def _rows(self) -> NDArray[np.float32]:
+        output = np.zeros((1, 300, 6), np.float32)
+        for index, finding in enumerate(self._findings):
+            output[0, index, :4] = self._corners(finding)
+            output[0, index, 4:] = finding.confidence, FINDING_LABELS.index(finding.label)
+        return output
