@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from appliance.analysis import Spread
 from appliance.imaging import Image
 from appliance.inference.request import Inference, RequestContext
 from appliance.karyotype.cascade import KaryotypePipeline
@@ -37,16 +38,27 @@ class BareEngines:
         packs: a folder with one model pack per sub-folder.
         options: of every engine.
         cache: where compiled forms are kept; None compiles anew.
+        instead: a folder with `ROLE.onnx` files that run in place of the packs' own graphs.
     """
 
-    def __init__(self, packs: Path, options: EngineOptions, cache: CompileCache | None = None) -> None:
+    def __init__(
+        self,
+        packs: Path,
+        options: EngineOptions,
+        cache: CompileCache | None = None,
+        instead: Path | None = None,
+    ) -> None:
         opened = [ModelPack.open(path.parent) for path in sorted(packs.glob("*/manifest.json"))]
         self._packs = {pack.manifest.role: pack for pack in opened}
         missing = [role.value for role in KARYOTYPE if role not in self._packs]
         if missing:
             raise FileNotFoundError(f"expected packs for {', '.join(missing)} in {packs} and found none")
+        graphs = {
+            role: instead / f"{role.value}.onnx" if instead else self._packs[role].model_path
+            for role in KARYOTYPE
+        }
         self._engines: dict[Role, Engine] = {
-            role: open_engine(self._packs[role].model_path, options, cache).engine for role in KARYOTYPE
+            role: open_engine(graphs[role], options, cache).engine for role in KARYOTYPE
         }
         self._pipeline = KaryotypePipeline(self)
         self._recorded: list[Call] | None = None  # None: nobody records
@@ -58,6 +70,12 @@ class BareEngines:
             role.value: f"{engine.info.kind.value} {engine.info.precision}"
             for role, engine in self._engines.items()
         }
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Name and version of each pack."""
+        manifests = [self._packs[role].manifest for role in KARYOTYPE]
+        return tuple(f"{manifest.name} {manifest.version}" for manifest in manifests)
 
     def infer(self, role: Role, tensors: Mapping[str, NDArray[Any]], context: RequestContext) -> Inference:
         """Compute for the pipeline; while `record` runs, keep the tensors."""
@@ -90,11 +108,13 @@ class BareEngines:
             self._recorded = None
         return tuple(recorded)
 
-    def analyze_ms(self, image: Image) -> float:
-        """Time of the whole cascade on these engines, its own code included, in milliseconds."""
-        began_s = time.perf_counter()
-        self._pipeline.analyze(image, RequestContext())
-        return (time.perf_counter() - began_s) * 1e3
+    def analyze(self, image: Image) -> Spread:
+        """The whole cascade on these engines.
+
+        Raises:
+            UnsuitableImage: the image holds no metaphase spread.
+        """
+        return self._pipeline.analyze(image, RequestContext())[0]
 
     def replay_ms(self, calls: tuple[Call, ...]) -> float:
         """Sum of the times of the bare engine calls, in milliseconds."""

@@ -98,15 +98,15 @@ def _rounds(
 
     found = ask()  # the first call of everything is not measured
     int8.replay_ms(calls)
-    fp32.analyze_ms(image)
+    fp32.analyze(image)
     inside_ms.clear()
     print(f"{len(calls)} engine calls for a spread with {found} chromosomes")
     request_ms, bare_ms, int8_ms, fp32_ms = [], [], [], []
     for _ in range(rounds):
         request_ms.append(_timed_ms(ask))
         bare_ms.append(int8.replay_ms(calls))
-        int8_ms.append(int8.analyze_ms(image))
-        fp32_ms.append(fp32.analyze_ms(image))
+        int8_ms.append(_timed_ms(lambda: int8.analyze(image)))
+        fp32_ms.append(_timed_ms(lambda: fp32.analyze(image)))
     return {
         "request ms": request_ms,
         "engine calls in daemon ms": inside_ms,
