@@ -107,7 +107,9 @@ def check_against(
     for entry, actual in zip(outputs, session.run(names, tensors), strict=True):
         promised = tuple(DYNAMIC_EXAMPLE if size == -1 else size for size in entry.shape)
         if actual.shape != promised:
-            raise BuildFailed(f"expected shape {promised} of {entry.name} and got {actual.shape} in {path.name}")
+            raise BuildFailed(
+                f"expected shape {promised} of {entry.name} and got {actual.shape} in {path.name}"
+            )
         found[entry.name] = agreement(actual, expected[entry.name])
         if found[entry.name].cosine < MIN_COSINE:
             raise BuildFailed(
@@ -119,7 +121,9 @@ def check_against(
 
 def _example(inputs: Sequence[TensorEntry]) -> dict[str, NDArray[Any]]:
     rng = np.random.default_rng(1)
-    shapes = {entry.name: [DYNAMIC_EXAMPLE if size == -1 else size for size in entry.shape] for entry in inputs}
+    shapes = {
+        entry.name: [DYNAMIC_EXAMPLE if size == -1 else size for size in entry.shape] for entry in inputs
+    }
     return {name: rng.random(shape, dtype=np.float32) for name, shape in shapes.items()}
 
 
@@ -134,7 +138,10 @@ def _run_exporter(
 ) -> None:
     import torch
 
-    names = {"input_names": [entry.name for entry in inputs], "output_names": [entry.name for entry in outputs]}
+    names = {
+        "input_names": [entry.name for entry in inputs],
+        "output_names": [entry.name for entry in outputs],
+    }
     dynamic = [entry for entry in inputs if -1 in entry.shape]
     if any(-1 in entry.shape[1:] for entry in (*inputs, *outputs)):
         raise BuildFailed("expected only the first dimension to be dynamic and got another one as well")

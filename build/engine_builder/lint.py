@@ -1,7 +1,7 @@
 """Refuses a graph that is not in the one form that every box can compile, with one sentence for each finding.
 
-The form: standard operators that TensorRT's parser knows, static shapes but for an allowed batch, and for INT8
-explicit QDQ with symmetric int8, per-channel weights, per-tensor activations and float bias.
+The form: standard operators that TensorRT's parser knows, static shapes but for an allowed batch, and for
+INT8 explicit QDQ with symmetric int8, per-channel weights, per-tensor activations and float bias.
 """
 
 from __future__ import annotations
@@ -57,15 +57,13 @@ def lint(model: onnx.ModelProto, precision: Precision, dynamic_batch: bool = Fal
     Returns:
         All findings; none means that the graph is in the form.
     """
-    return tuple(
-        (
-            *_file(model),
-            *_opset(model),
-            *_operators(model.graph),
-            *_shapes(model, dynamic_batch),
-            *_precision(model.graph, precision),
-            *(Finding(Rule.QUANTIZATION, where, sentence) for where, sentence in qdq_findings(model.graph)),
-        )
+    return (
+        *_file(model),
+        *_opset(model),
+        *_operators(model.graph),
+        *_shapes(model, dynamic_batch),
+        *_precision(model.graph, precision),
+        *(Finding(Rule.QUANTIZATION, where, sentence) for where, sentence in qdq_findings(model.graph)),
     )
 
 
@@ -77,7 +75,9 @@ def _file(model: onnx.ModelProto) -> Iterator[Finding]:
         yield Finding(Rule.FILE, "", f"expected no model-local functions and got {len(model.functions)}")
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            yield Finding(Rule.FILE, tensor.name, "expected the weights inside the file and got external data")
+            yield Finding(
+                Rule.FILE, tensor.name, "expected the weights inside the file and got external data"
+            )
         if tensor.data_type == onnx.TensorProto.DOUBLE:
             yield Finding(Rule.FILE, tensor.name, "expected at most single precision and got double")
 
@@ -99,7 +99,9 @@ def _operators(graph: onnx.GraphProto) -> Iterator[Finding]:
             sentence = f"expected a standard operator and got {node.domain}::{node.op_type}"
             yield Finding(Rule.OPERATOR, node.name, sentence)
         elif node.op_type in DATA_DEPENDENT_OPS:
-            sentence = f"expected static shapes throughout and got {node.op_type}, whose output depends on the data"
+            sentence = (
+                f"expected static shapes throughout and got {node.op_type}, whose output depends on the data"
+            )
             yield Finding(Rule.SHAPE, node.name, sentence)
         elif node.op_type not in SUPPORTED_OPS:
             sentence = f"expected an operator of TensorRT's parser and got {node.op_type}"
@@ -107,7 +109,9 @@ def _operators(graph: onnx.GraphProto) -> Iterator[Finding]:
         elif node.op_type == "TopK":
             yield from _top_k(node, constants)
         elif node.op_type == "MaxPool" and len([name for name in node.output if name]) > 1:
-            yield Finding(Rule.OPERATOR, node.name, "expected MaxPool without indices and got them as an output")
+            yield Finding(
+                Rule.OPERATOR, node.name, "expected MaxPool without indices and got them as an output"
+            )
         elif node.op_type == "Resize" and _attribute(node, "mode") == "cubic":
             yield Finding(Rule.OPERATOR, node.name, "expected nearest or linear Resize and got cubic")
 
@@ -140,7 +144,9 @@ def _dimensions(kind: str, entry: onnx.ValueInfoProto, dynamic_batch: bool) -> I
         if not static and not (axis == 0 and dynamic_batch):
             allowed = "but the batch " if dynamic_batch else ""
             name = dimension.dim_param or "nothing"
-            sentence = f"expected every dimension {allowed}of the {kind} to be static and got {name} at axis {axis}"
+            sentence = (
+                f"expected every dimension {allowed}of the {kind} to be static and got {name} at axis {axis}"
+            )
             yield Finding(Rule.SHAPE, entry.name, sentence)
 
 
@@ -153,7 +159,9 @@ def _precision(graph: onnx.GraphProto, precision: Precision) -> Iterator[Finding
         yield Finding(Rule.PRECISION, "", sentence)
     halves = sum(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.initializer)
     if precision is Precision.FP16 and halves == 0:
-        yield Finding(Rule.PRECISION, "", "expected an FP16 graph to have half-precision weights and got none")
+        yield Finding(
+            Rule.PRECISION, "", "expected an FP16 graph to have half-precision weights and got none"
+        )
     if precision is not Precision.FP16 and halves > 0:
         sentence = f"expected no half-precision weights in an {precision.value} graph and got {halves}"
         yield Finding(Rule.PRECISION, "", sentence)
@@ -164,5 +172,3 @@ def _attribute(node: onnx.NodeProto, name: str) -> str:
         if attribute.name == name:
             return str(attribute.s.decode())
     return ""
-
-

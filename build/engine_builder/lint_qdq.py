@@ -14,7 +14,7 @@ from engine_builder.quantize import QUANTIZED_OPS
 Sentence = tuple[str, str]
 """A node's name and what is wrong there."""
 
-_TYPE_NAMES = {
+_TYPE_NAMES: dict[int, str] = {
     TensorProto.UINT8: "uint8",
     TensorProto.INT16: "int16",
     TensorProto.UINT16: "uint16",
@@ -52,11 +52,17 @@ class _Reader:
 
     def quantize(self, node: onnx.NodeProto) -> Iterator[Sentence]:
         if node.input[0] in self.constants:
-            yield node.name, "expected weights stored as int8 and got float weights that are quantised at run time"
+            yield (
+                node.name,
+                "expected weights stored as int8 and got float weights that are quantised at run time",
+            )
         readers = self.consumers.get(node.output[0], [])
         if not readers or any(reader.op_type != "DequantizeLinear" for reader in readers):
             names = ", ".join(sorted({reader.op_type for reader in readers})) or "nothing"
-            yield node.name, f"expected QuantizeLinear to be followed by DequantizeLinear only and got {names}"
+            yield (
+                node.name,
+                f"expected QuantizeLinear to be followed by DequantizeLinear only and got {names}",
+            )
         if node.output[0] in self.outputs:
             yield node.name, "expected float outputs of the graph and got a quantised one"
         yield from self._parameters(node, weights=False)
@@ -86,11 +92,17 @@ class _Reader:
         if weights is None:
             yield node.name, f"expected a pair on the weights of a quantised {node.op_type} and got none"
         elif weights.input[0] not in self.constants:
-            yield node.name, f"expected constant weights of a quantised {node.op_type} and got a second activation"
+            yield (
+                node.name,
+                f"expected constant weights of a quantised {node.op_type} and got a second activation",
+            )
         else:
             yield from self._channels(node, weights)
         if activation is not None and activation.input[0] in self.constants:
-            yield node.name, f"expected an activation as first input of a quantised {node.op_type} and got weights"
+            yield (
+                node.name,
+                f"expected an activation as first input of a quantised {node.op_type} and got weights",
+            )
         if len(node.input) > 2 and node.input[2] and self._dequantizer(node.input[2]) is not None:
             yield node.name, "expected a float bias and got a quantised one"
 
@@ -113,7 +125,10 @@ class _Reader:
             return
         values = numpy_helper.to_array(scale)
         if not (np.isfinite(values).all() and (values > 0).all()):
-            yield node.name, f"expected positive finite {kind} scales and got {float(values.min()):g} among them"
+            yield (
+                node.name,
+                f"expected positive finite {kind} scales and got {float(values.min()):g} among them",
+            )
         if not weights and values.size != 1:
             yield node.name, f"expected one activation scale for the tensor and got {values.size} by channel"
         yield from self._zero_point(node, kind)
@@ -143,7 +158,10 @@ class _Reader:
         channels = stored.dims[axis]
         got = int(np.prod(scale.dims)) if scale.dims else 1
         if len(scale.dims) == 0 or (got == 1 and channels > 1):
-            yield node.name, f"expected one weight scale for each of {channels} channels and got one for the tensor"
+            yield (
+                node.name,
+                f"expected one weight scale for each of {channels} channels and got one for the tensor",
+            )
             return
         said = next((a.i for a in weights.attribute if a.name == "axis"), 1)
         said = said % max(1, len(stored.dims))
@@ -160,7 +178,11 @@ class _Reader:
     def _same_parameters(self, first: onnx.NodeProto, second: onnx.NodeProto) -> bool:
         for left, right in zip(first.input[1:], second.input[1:], strict=False):
             a, b = self.constants.get(left), self.constants.get(right)
-            if a is None or b is None or not np.array_equal(numpy_helper.to_array(a), numpy_helper.to_array(b)):
+            if (
+                a is None
+                or b is None
+                or not np.array_equal(numpy_helper.to_array(a), numpy_helper.to_array(b))
+            ):
                 return False
         return len(first.input) == len(second.input)
 

@@ -1,7 +1,7 @@
 """FP32 graph → the one INT8 form that serves OpenVINO and TensorRT: explicit symmetric QDQ.
 
-Symmetric int8 with zero point 0, per-channel weights, per-tensor activations, float bias, and pairs only in front
-of the operators that compute in int8. `engine_builder.lint` says when a graph has any other form.
+Symmetric int8 with zero point 0, per-channel weights, per-tensor activations, float bias, and pairs only in
+front of the operators that compute in int8. `engine_builder.lint` says when a graph has any other form.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -70,7 +70,7 @@ def quantize(
         BuildFailed: no sample, a pattern that matches nothing, or no operator left to quantise.
     """
     model = onnx.load(source)
-    summary_nodes = _sort_nodes(model, settings.exclude)
+    nodes = _sort_nodes(model, settings.exclude)
     reader = _Reader(samples)
     method = {
         CalibrationMethod.MINMAX: ort_quantization.CalibrationMethod.MinMax,
@@ -83,8 +83,9 @@ def quantize(
         "QuantizeBias": False,
         "OpTypesToExcludeOutputQuantization": list(QUANTIZED_OPS),
     }
-    if settings.method is CalibrationMethod.MINMAX:
-        options["CalibMaxIntermediateOutputs"] = 16  # fold the ranges in now and then: bounded memory
+    if settings.method is not CalibrationMethod.MINMAX:
+        # Histograms need whole activations: one sample at a time, or they are all held in memory at once.
+        options["CalibStridedMinMax"] = 1
     if settings.method is CalibrationMethod.PERCENTILE:
         options["CalibPercentile"] = settings.percentile
     root = logging.getLogger()
@@ -101,7 +102,7 @@ def quantize(
             per_channel=True,
             activation_type=ort_quantization.QuantType.QInt8,
             weight_type=ort_quantization.QuantType.QInt8,
-            nodes_to_exclude=[*summary_nodes.excluded, *summary_nodes.weightless],
+            nodes_to_exclude=[*nodes.excluded, *nodes.weightless],
             calibrate_method=method,
             extra_options=options,
         )
@@ -110,9 +111,7 @@ def quantize(
     finally:
         root.setLevel(level)
     save(strip_unused_domains(onnx.load(target)), target)
-    return QuantizationSummary(
-        summary_nodes.quantized, summary_nodes.excluded, summary_nodes.weightless, reader.read
-    )
+    return QuantizationSummary(nodes.quantized, nodes.excluded, nodes.weightless, len(reader))
 
 
 @dataclass(frozen=True)
@@ -143,26 +142,35 @@ def _sort_nodes(model: onnx.ModelProto, patterns: tuple[str, ...]) -> _Nodes:
         names = ", ".join(sorted(unused))
         raise BuildFailed(f"expected every exclude pattern to match a node and got none for {names}")
     if not quantized:
-        raise BuildFailed(f"expected at least one of {', '.join(QUANTIZED_OPS)} with weights to quantise and got none")
+        raise BuildFailed(
+            f"expected at least one of {', '.join(QUANTIZED_OPS)} with weights to quantise and got none"
+        )
     return _Nodes(tuple(quantized), tuple(excluded), tuple(weightless))
 
 
-class _Reader(ort_quantization.CalibrationDataReader):  # type: ignore[misc] # onnxruntime has no types
-    """Hands samples to the calibrator, and counts them."""
+class _Reader(ort_quantization.CalibrationDataReader):
+    """Hands samples to the calibrator, all of them or a range at a time."""
 
     def __init__(self, samples: Iterable[Tensors]) -> None:
-        self.read = 0
-        self._samples: Iterator[Tensors] = iter(samples)
+        self._samples = [dict(sample) for sample in samples]
+        if not self._samples:
+            raise BuildFailed("expected at least one calibration sample and got none")
+        for sample in self._samples:
+            for name, array in sample.items():
+                if not np.isfinite(array).all():
+                    raise BuildFailed(f"expected finite calibration data and got NaN or infinity in {name}")
+        self.set_range(0, len(self._samples))
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Go on with the samples from `start_index` up to, not including, `end_index`."""
+        self._next, self._end = start_index, end_index
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
-        """The next sample, or None at the end."""
-        sample = next(self._samples, None)
-        if sample is None:
-            if self.read == 0:
-                raise BuildFailed("expected at least one calibration sample and got none")
+        """The next sample, or None at the end of the range."""
+        if self._next >= self._end:
             return None
-        self.read += 1
-        for name, array in sample.items():
-            if not np.isfinite(array).all():
-                raise BuildFailed(f"expected finite calibration data and got NaN or infinity in {name}")
-        return dict(sample)
+        self._next += 1
+        return self._samples[self._next - 1]

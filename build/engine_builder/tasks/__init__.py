@@ -1,0 +1,3 @@
+"""What the builder has to know of each reference model: calibration samples, the task's metric, golden
+inputs.
+"""
