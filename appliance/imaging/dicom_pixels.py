@@ -59,11 +59,11 @@ def read_stored(data_set: Dataset, header: FilmHeader, transfer_syntax: str) -> 
         UnsupportedFormat: no decoder here for the transfer syntax.
         CorruptImage: the frame is another size than the header says, or does not decode.
     """
-    if transfer_syntax in _NATIVE:
-        return _native(data_set, header)
-    if transfer_syntax in _JPEG_DCT:
-        return _jpeg(get_frame(data_set.PixelData, 0, number_of_frames=1), header)
     syntax = uid.UID(transfer_syntax)
+    if syntax in _NATIVE:
+        return _native(data_set, header, syntax)
+    if syntax in _JPEG_DCT:
+        return _jpeg(get_frame(data_set.PixelData, 0, number_of_frames=1), header)
     plugin = _PLUGINS.get(syntax)
     if plugin is None:  # an unregistered UID is free text of the file and is not repeated
         name = syntax.name if syntax.is_transfer_syntax else "an unregistered one"
@@ -73,25 +73,30 @@ def read_stored(data_set: Dataset, header: FilmHeader, transfer_syntax: str) -> 
         raise UnsupportedFormat(
             f"expected the decoder package {_PACKAGES[plugin]} for {syntax.name} and got a box without it"
         )
-    if transfer_syntax in _JPEG_2000 or transfer_syntax in _JPEG_FAMILY:
+    if syntax in _JPEG_2000 or syntax in _JPEG_FAMILY:
         frame = get_frame(data_set.PixelData, 0, number_of_frames=1)
-        size = _jpeg_2000_size(frame) if transfer_syntax in _JPEG_2000 else _jpeg_size(frame)
+        size = _jpeg_2000_size(frame) if syntax in _JPEG_2000 else _jpeg_size(frame)
         _check_frame(size, header)
     array, _ = decoder.as_array(data_set, index=0, raw=not header.colour, decoding_plugin=plugin)
     return _shaped(array, header)
 
 
-def _native(data_set: Dataset, header: FilmHeader) -> Stored:
-    decoder = get_decoder(uid.ExplicitVRLittleEndian)
-    if data_set.file_meta.TransferSyntaxUID == uid.ExplicitVRBigEndian:
-        decoder = get_decoder(uid.ExplicitVRBigEndian)
-    array, _ = decoder.as_array(data_set, index=0, raw=not header.colour)
-    values = _shaped(array, header)
-    unused_above = header.bits_allocated - 1 - header.high_bit
+def _native(data_set: Dataset, header: FilmHeader, syntax: uid.UID) -> Stored:
+    if header.colour or syntax == uid.ExplicitVRBigEndian:
+        array, _ = get_decoder(syntax).as_array(data_set, index=0, raw=not header.colour)
+        return _shaped(array, header)
+    kind = "i" if header.signed else "u"
+    dtype = np.dtype(f"<{kind}{header.bits_allocated // 8}")
+    expected = header.width * header.height * dtype.itemsize
+    if len(data_set.PixelData) < expected:
+        raise CorruptImage(f"expected {expected} bytes of pixels and got {len(data_set.PixelData)}")
+    words = np.frombuffer(data_set.PixelData, dtype, header.width * header.height)
+    values = _shaped(words.reshape(header.height, header.width), header)
+    # The bits around the stored ones may hold overlays or rubbish, and the stored ones need not be the lowest
+    # (PS3.5, 8.1.1). Both shifts are arithmetic on signed values, which carries the sign down.
     unused = header.bits_allocated - header.bits_stored
-    # The bits around the stored ones may hold overlays or rubbish (PS3.5, 8.1.1).
-    if unused and not header.colour:
-        values = values << unused_above >> unused  # arithmetic on signed values: the sign is carried down
+    if unused:
+        values = values << (header.bits_allocated - 1 - header.high_bit) >> unused
     return values
 
 
