@@ -59,8 +59,9 @@ class QualitySettings:
     min_contrast: float = (
         24.0  # grey levels between background and darkest stain: below it the field is blank
     )
-    low_contrast: float = 60.0  # below it the answer carries LOW_CONTRAST
-    min_sharpness: float = 0.0  # edge sharpness below it carries OUT_OF_FOCUS
+    # Both limits are about the first percentile of 288 training spreads (contrast 104, sharpness 0.246).
+    low_contrast: float = 100.0  # grey levels of contrast; below it the answer carries LOW_CONTRAST
+    min_sharpness: float = 0.24  # of `quality.sharpness`; below it the answer carries OUT_OF_FOCUS
     min_chromosomes: int = 8  # fewer objects are no metaphase spread
     min_median_confidence: float = 0.15  # a median class confidence below it means: these are no chromosomes
     iscn_counts: tuple[int, int] = (44, 48)  # counts for which a numerical karyotype is stated at all

@@ -57,32 +57,38 @@ def suppress(instances: Sequence[Instance], settings: DetectionSettings) -> list
     """
     shared = shared_matrix(instances)
     areas = np.maximum(np.diag(shared), 1)
-    alive = [i for i in range(len(instances)) if not _is_composite(i, instances, shared, areas, settings)]
+    smaller = np.minimum(areas[:, None], areas[None])
+    iou = shared / (areas[:, None] + areas[None] - shared)
+    same = (iou > settings.duplicate_iou) | (shared / smaller > settings.contained_share)
+    members = (shared / areas[None] > settings.contained_share) & (
+        areas[None] < settings.contained_share * areas[:, None]
+    )
+    alive = [
+        i for i in range(len(instances)) if not _is_composite(i, members[i], instances, shared, settings)
+    ]
     alive.sort(key=lambda i: (-instances[i].rank, instances[i].top, instances[i].left))
     kept: list[int] = []
     for index in alive:
-        overlap = shared[index, kept]
-        iou = overlap / (areas[index] + areas[kept] - overlap)
-        contained = overlap / np.minimum(areas[index], areas[kept])
-        if not ((iou > settings.duplicate_iou) | (contained > settings.contained_share)).any():
+        if not same[index, kept].any():
             kept.append(index)
     return [instances[index] for index in kept]
 
 
 def _is_composite(
     index: int,
+    inside: NDArray[np.bool_],
     instances: Sequence[Instance],
     shared: NDArray[np.int64],
-    areas: NDArray[np.int64],
     settings: DetectionSettings,
 ) -> bool:
-    inside = shared[index] / areas > settings.contained_share
-    smaller = areas < settings.contained_share * areas[index]
+    """Whether smaller, better instances that do not share pixels make up this one."""
+    if np.count_nonzero(inside) < 2:
+        return False
     members: list[int] = []
-    for other in sorted(np.flatnonzero(inside & smaller).tolist(), key=lambda i: -instances[i].rank):
-        if all(shared[other, member] < 0.2 * min(areas[other], areas[member]) for member in members):
+    for other in sorted(np.flatnonzero(inside).tolist(), key=lambda i: -instances[i].rank):
+        if all(shared[other, one] < 0.2 * min(shared[other, other], shared[one, one]) for one in members):
             members.append(other)
-    if len(members) < 2 or shared[index, members].sum() < settings.contained_share * areas[index]:
+    if len(members) < 2 or shared[index, members].sum() < settings.contained_share * shared[index, index]:
         return False
     return float(np.mean([instances[member].rank for member in members])) > instances[index].rank
 
