@@ -8,7 +8,9 @@ before this has answered. The calls are those of the CUDA Driver API reference, 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 _LIBRARY = "libcuda.so.1"
 _SUCCESS = 0
@@ -25,12 +27,12 @@ class CudaDevice:
     absence: str | None
 
 
-def first_cuda_device(library: str = _LIBRARY) -> CudaDevice:
-    """GPU 0 as the driver names it; never raises."""
+def first_cuda_device(load: Callable[[str], Any] = ctypes.CDLL) -> CudaDevice:
+    """GPU 0 as the driver names it; never raises. `load` opens a shared library by name."""
     try:
-        driver = ctypes.CDLL(library)
+        driver = load(_LIBRARY)
     except OSError:
-        return _absent(f"the NVIDIA driver library {library} is not installed")
+        return _absent(f"the NVIDIA driver library {_LIBRARY} is not installed")
     if (code := driver.cuInit(0)) != _SUCCESS:
         return _absent(f"the NVIDIA driver did not start (cuInit gave {code})")
     count = ctypes.c_int(0)

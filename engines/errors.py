@@ -17,7 +17,7 @@ class EngineError(Exception):
     """Root of every error that an engine raises on purpose."""
 
 
-class RuntimeUnavailable(EngineError):  # noqa: N818 - a state of the machine, read aloud as it is named
+class RuntimeUnavailable(EngineError):
     """The runtime is not installed here, or there is no device that it could use."""
 
 

@@ -65,6 +65,9 @@ class OnnxRuntimeEngine(Engine):
         session_options.log_severity_level = _FATAL_ONLY
         # Its threads would otherwise spin after a call on cores that other engines need.
         session_options.add_session_config_entry("session.force_spinning_stop", "1")
+        # The arena never gives memory back: four models held 1146 MB with it, 498 MB without, as fast.
+        session_options.enable_cpu_mem_arena = False
+        session_options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
         precision = "FP32"
         notes: tuple[str, ...] = ()
         if options.quantized_graph is QuantizedGraph.AS_IS:

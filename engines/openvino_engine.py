@@ -18,6 +18,7 @@ from engines.fingerprint import FingerprintParts, file_sha256
 from engines.host import Processor, this_processor, usable_cores
 from engines.onnx_operators import operator_counts
 from engines.openvino_rewrite import (
+    Rewritten,
     drop_activation_pairs,
     has_quantized_activations,
     shift_activations_to_uint8,
@@ -175,10 +176,18 @@ def _prepare(model: Any, wanted: QuantizedGraph, processor: Processor) -> tuple[
         return "int8", []
     if wanted is QuantizedGraph.FLOAT or not processor.multiplies_int8_exactly:
         why = "asked for" if wanted is QuantizedGraph.FLOAT else "this CPU saturates int8 products"
-        pairs = drop_activation_pairs(model)
-        return "float on int8 weights", [f"{pairs} int8 activations computed in float: {why}"]
-    pairs = shift_activations_to_uint8(model)
-    return "int8", [f"{pairs} int8 activations moved to uint8 with zero point 128, same scale"]
+        done = drop_activation_pairs(model)
+        return "float on int8 weights", _notes(done, f"computed in float: {why}")
+    done = shift_activations_to_uint8(model)
+    return "int8", _notes(done, "moved to uint8 with zero point 128, same scale")
+
+
+def _notes(done: Rewritten, what: str) -> list[str]:
+    notes = [f"{done.pairs} int8 activations {what}"] if done.pairs else []
+    if done.left:
+        _log.warning("OpenVINO: %d int8 activations have an unknown form and stay as they are", done.left)
+        notes.append(f"{done.left} int8 activations of an unknown form left as they are")
+    return notes
 
 
 def _precision(arithmetic: str, float_name: str) -> str:

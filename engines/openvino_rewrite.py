@@ -17,6 +17,14 @@ _INT8_LOW, _INT8_HIGH, _SHIFT = -128, 127, 128
 
 
 @dataclass(frozen=True)
+class Rewritten:
+    """How many int8 activations were rewritten, and how many have a form that is left as it was."""
+
+    pairs: int
+    left: int
+
+
+@dataclass(frozen=True)
 class _Dequantizer:
     """The nodes behind one use of a quantised tensor: `to_float`, an optional `subtract`, then `multiply`."""
 
@@ -39,15 +47,15 @@ def has_quantized_activations(model: Any) -> bool:
     return any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
 
 
-def shift_activations_to_uint8(model: Any) -> int:
-    """Rewrite in place every int8 pair with zero point 0; returns how many there were.
+def shift_activations_to_uint8(model: Any) -> Rewritten:
+    """Rewrite in place every int8 pair with zero point 0.
 
     Args:
         model: an `openvino.Model` read from ONNX.
     """
     from openvino import opset13 as ops
 
-    pairs = _int8_pairs(model)
+    pairs, left = _int8_pairs(model)
     for pair in pairs:
         old = pair.fake_quantize
         data, low, high = (old.input(index).get_source_output() for index in range(3))
@@ -68,25 +76,25 @@ def shift_activations_to_uint8(model: Any) -> int:
             before = dequantizer.subtract or dequantizer.to_float
             _replace(dequantizer.multiply, before, centred)
     model.validate_nodes_and_infer_types()
-    return len(pairs)
+    return Rewritten(len(pairs), left)
 
 
-def drop_activation_pairs(model: Any) -> int:
+def drop_activation_pairs(model: Any) -> Rewritten:
     """Remove in place every int8 activation pair, so that float arithmetic runs on the quantised weights."""
-    pairs = _int8_pairs(model)
+    pairs, left = _int8_pairs(model)
     for pair in pairs:
         data = pair.fake_quantize.input(0).get_source_output()
         for dequantizer in pair.dequantizers:
             for target in dequantizer.multiply.output(0).get_target_inputs():
                 target.replace_source_output(data)
     model.validate_nodes_and_infer_types()
-    return len(pairs)
+    return Rewritten(len(pairs), left)
 
 
-def _int8_pairs(model: Any) -> list[_Pair]:
+def _int8_pairs(model: Any) -> tuple[list[_Pair], int]:
     import openvino
 
-    found = []
+    found, left = [], 0
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Convert" or node.get_output_element_type(0) != openvino.Type.i8:
             continue
@@ -97,7 +105,9 @@ def _int8_pairs(model: Any) -> list[_Pair]:
         complete = tuple(found_one for found_one in dequantizers if found_one is not None)
         if complete and len(complete) == len(dequantizers):
             found.append(_Pair(source, node, complete))
-    return found
+        else:
+            left += 1
+    return found, left
 
 
 def _spans_int8(fake_quantize: Any) -> bool:

@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import enum
 import functools
-import inspect
 import json
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,63 +18,21 @@ import onnx
 import onnxruntime
 
 from tests.simulators.cuda_double import Cuda
-
-_PLAN_MAGIC = b"DOUBLEPLAN"
-
-
-class DataType(enum.IntEnum):
-    FLOAT = 0
-    HALF = 1
-    INT8 = 2
-    INT32 = 3
-    BOOL = 4
-    UINT8 = 5
-    BF16 = 7
-    INT64 = 8
-
-
-_NUMPY = {
-    DataType.FLOAT: np.float32,
-    DataType.HALF: np.float16,
-    DataType.INT8: np.int8,
-    DataType.INT32: np.int32,
-    DataType.BOOL: np.bool_,
-    DataType.UINT8: np.uint8,
-    DataType.INT64: np.int64,
-}
-_FROM_ONNX = {
-    onnx.TensorProto.FLOAT: DataType.FLOAT,
-    onnx.TensorProto.FLOAT16: DataType.HALF,
-    onnx.TensorProto.INT8: DataType.INT8,
-    onnx.TensorProto.INT32: DataType.INT32,
-    onnx.TensorProto.BOOL: DataType.BOOL,
-    onnx.TensorProto.UINT8: DataType.UINT8,
-    onnx.TensorProto.INT64: DataType.INT64,
-}
-
-
-class TensorIOMode(enum.IntEnum):
-    NONE = 0
-    INPUT = 1
-    OUTPUT = 2
-
-
-class Severity(enum.IntEnum):
-    INTERNAL_ERROR = 0
-    ERROR = 1
-    WARNING = 2
-    INFO = 3
-    VERBOSE = 4
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of ours: the real class and member, and what was handed over."""
-
-    owner: str
-    member: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any] = field(default_factory=dict)
+from tests.simulators.tensorrt_double_build import Builder, OnnxParser
+from tests.simulators.tensorrt_double_types import (
+    FROM_ONNX,
+    NUMPY_TYPES,
+    PLAN_MAGIC,
+    Call,
+    DataType,
+    ILogger,
+    IProgressMonitor,
+    Severity,
+    TensorIOMode,
+    dimensions,
+    shape_of,
+    written_down,
+)
 
 
 class TensorRt:
@@ -100,203 +54,12 @@ class TensorRt:
         self.Runtime = functools.partial(Runtime, self)
 
     def nptype(self, trt_type: DataType) -> type:
-        if trt_type not in _NUMPY:
+        if trt_type not in NUMPY_TYPES:
             raise TypeError("Could not resolve TensorRT datatype to an equivalent numpy datatype.")
-        return _NUMPY[trt_type]
+        return NUMPY_TYPES[trt_type]
 
 
-def _written_down(owner: str) -> Callable[[type], type]:
-    """Class decorator: every public method of the class leaves a Call behind."""
-
-    def decorate(kind: type) -> type:
-        for name, method in list(vars(kind).items()):
-            if inspect.isfunction(method) and not name.startswith("_"):
-                setattr(kind, name, _noting(owner, name, method))
-        return kind
-
-    return decorate
-
-
-def _noting(owner: str, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self._trt.calls.append(Call(owner, name, args, kwargs))
-        return method(self, *args, **kwargs)
-
-    return noted
-
-
-class ILogger:
-    Severity = Severity
-
-    def log(self, severity: Severity, msg: str) -> None:
-        raise NotImplementedError
-
-
-class IProgressMonitor:
-    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        raise NotImplementedError
-
-    def step_complete(self, phase_name: str, step: int) -> bool:
-        raise NotImplementedError
-
-    def phase_finish(self, phase_name: str) -> None:
-        raise NotImplementedError
-
-
-class HostMemory:
-    """IHostMemory: a buffer."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __bytes__(self) -> bytes:
-        return self._content
-
-    @property
-    def nbytes(self) -> int:
-        return len(self._content)
-
-
-# Building
-
-
-@_written_down("Builder")
-class Builder:
-    def __init__(self, trt: TensorRt, logger: ILogger) -> None:
-        self._trt, self._logger = trt, logger
-
-    def create_network(self, flags: int = 0) -> Network:
-        return Network(flags)
-
-    def create_builder_config(self) -> BuilderConfig:
-        return BuilderConfig(self._trt)
-
-    def create_optimization_profile(self) -> OptimizationProfile:
-        return OptimizationProfile(self._trt)
-
-    def build_serialized_network(self, network: Network, config: BuilderConfig) -> HostMemory | None:
-        if network.model is None:
-            self._logger.log(Severity.ERROR, "Network must have at least one output")
-            return None
-        profile = config.profiles[0].shapes if config.profiles else {}
-        for tensor in network.model.graph.input:
-            if -1 in _shape(tensor) and tensor.name not in profile:
-                self._logger.log(
-                    Severity.ERROR, f"Network has dynamic input {tensor.name} but no optimization profile"
-                )
-                return None
-        if self._trt.__version__.startswith("10.") and not network.flags & 1 << 1:
-            self._logger.log(Severity.ERROR, "the double builds strongly typed networks only")
-            return None
-        if config.progress_monitor is not None:
-            config.progress_monitor.phase_start("Building engine", None, 2)
-            for step in range(2):
-                if not config.progress_monitor.step_complete("Building engine", step):
-                    return None
-            config.progress_monitor.phase_finish("Building engine")
-        if config.timing_cache is not None:
-            config.timing_cache.content += b"t"
-        self._trt.builds += 1
-        model = network.model.SerializeToString()
-        header = json.dumps({"profile": profile, "version": self._trt.__version__}).encode()
-        return HostMemory(_PLAN_MAGIC + struct.pack("<I", len(header)) + header + model)
-
-
-class Network:
-    def __init__(self, flags: int) -> None:
-        self.flags = flags
-        self.model: onnx.ModelProto | None = None
-
-    @property
-    def num_inputs(self) -> int:
-        return 0 if self.model is None else len(self.model.graph.input)
-
-    def get_input(self, index: int) -> Any:
-        assert self.model is not None
-        tensor = self.model.graph.input[index]
-        return SimpleNamespace(name=tensor.name, shape=_shape(tensor))
-
-
-class OnnxParser:
-    def __init__(self, trt: TensorRt, network: Network, logger: ILogger) -> None:
-        self._trt, self._logger = trt, logger
-        self._network = network
-        self._errors: list[str] = []
-
-    def parse_from_file(self, model: str) -> bool:
-        assert isinstance(model, str)
-        try:
-            loaded = onnx.load(model)
-            onnx.checker.check_model(loaded)
-        except Exception as exc:  # the real parser turns whatever went wrong into errors of its own
-            self._errors.append(f"In node -1 (parse): {exc}")
-            return False
-        unsupported = [node.op_type for node in loaded.graph.node if node.op_type == "StringNormalizer"]
-        self._errors += [f"No importer registered for op: {name}" for name in unsupported]
-        self._network.model = None if unsupported else loaded
-        return not unsupported
-
-    @property
-    def num_errors(self) -> int:
-        return len(self._errors)
-
-    def get_error(self, index: int) -> str:
-        return self._errors[index]
-
-
-class TimingCache:
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def serialize(self) -> HostMemory:
-        return HostMemory(self.content)
-
-
-class BuilderConfig:
-    def __init__(self, trt: TensorRt) -> None:
-        self._trt = trt
-        self.profiles: list[OptimizationProfile] = []
-        self.progress_monitor: Any = None
-        self.timing_cache: TimingCache | None = None
-
-    def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
-        assert pool in self._trt.MemoryPoolType
-        assert pool_size > 0
-
-    def add_optimization_profile(self, profile: OptimizationProfile) -> int:
-        self.profiles.append(profile)
-        return len(self.profiles) - 1
-
-    def create_timing_cache(self, serialized_timing_cache: bytes) -> TimingCache:
-        return TimingCache(bytes(serialized_timing_cache))
-
-    def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
-        assert ignore_mismatch is False
-        self.timing_cache = cache
-        return True
-
-    def get_timing_cache(self) -> TimingCache:
-        assert self.timing_cache is not None
-        return self.timing_cache
-
-
-@_written_down("IOptimizationProfile")
-class OptimizationProfile:
-    def __init__(self, trt: TensorRt) -> None:
-        self._trt = trt
-        self.shapes: dict[str, list[list[int]]] = {}
-
-    def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
-        if not all(low <= mid <= high for low, mid, high in zip(min, opt, max, strict=True)):
-            raise ValueError(f"profile of {input}: expected min <= opt <= max")
-        self.shapes[input] = [list(min), list(opt), list(max)]
-
-
-# Running
-
-
-@_written_down("Runtime")
+@written_down("Runtime")
 class Runtime:
     def __init__(self, trt: TensorRt, logger: ILogger) -> None:
         trt.cuda.require_context()
@@ -305,10 +68,10 @@ class Runtime:
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> CudaEngine | None:
         content = bytes(serialized_engine)
         try:
-            if not content.startswith(_PLAN_MAGIC):
+            if not content.startswith(PLAN_MAGIC):
                 raise ValueError("magic tag does not match")
-            (length,) = struct.unpack_from("<I", content, len(_PLAN_MAGIC))
-            start = len(_PLAN_MAGIC) + 4
+            (length,) = struct.unpack_from("<I", content, len(PLAN_MAGIC))
+            start = len(PLAN_MAGIC) + 4
             header = json.loads(content[start : start + length])
             if header["version"] != self._trt.__version__:
                 raise ValueError("the plan was built with another version of TensorRT")
@@ -318,7 +81,7 @@ class Runtime:
             return None
 
 
-@_written_down("ICudaEngine")
+@written_down("ICudaEngine")
 class CudaEngine:
     def __init__(self, trt: TensorRt, logger: ILogger, model: bytes, profile: dict[str, Any]) -> None:
         self._trt, self.logger, self.profile = trt, logger, profile
@@ -342,30 +105,30 @@ class CudaEngine:
         return TensorIOMode.INPUT if name in self.input_names else TensorIOMode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> DataType:
-        return _FROM_ONNX[self.tensors[name].type.tensor_type.elem_type]
+        return FROM_ONNX[self.tensors[name].type.tensor_type.elem_type]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return _shape(self.tensors[name])
+        return shape_of(self.tensors[name])
 
     def create_execution_context(self) -> ExecutionContext | None:
         self._trt.cuda.require_context()
         return ExecutionContext(self._trt, self)
 
 
-@_written_down("IExecutionContext")
+@written_down("IExecutionContext")
 class ExecutionContext:
     def __init__(self, trt: TensorRt, engine: CudaEngine) -> None:
         self._trt, self._engine = trt, engine
         self._addresses: dict[str, int] = {}
         self._input_shapes = {
-            name: _shape(engine.tensors[name])
+            name: shape_of(engine.tensors[name])
             for name in engine.input_names
-            if -1 not in _shape(engine.tensors[name])
+            if -1 not in shape_of(engine.tensors[name])
         }
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         assert isinstance(shape, (tuple, list))
-        declared = _shape(self._engine.tensors[name])
+        declared = shape_of(self._engine.tensors[name])
         low, _, high = self._engine.profile.get(name, (declared, declared, declared))
         if len(shape) != len(low) or not all(
             a <= got <= b for a, got, b in zip(low, shape, high, strict=True)
@@ -380,16 +143,16 @@ class ExecutionContext:
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         if name in self._engine.input_names:
-            return self._input_shapes.get(name, _shape(self._engine.tensors[name]))
+            return self._input_shapes.get(name, shape_of(self._engine.tensors[name]))
         dynamic = {
             dimension.dim_param: size
             for input_name, shape in self._input_shapes.items()
-            for dimension, size in zip(_dimensions(self._engine.tensors[input_name]), shape, strict=True)
+            for dimension, size in zip(dimensions(self._engine.tensors[input_name]), shape, strict=True)
             if dimension.dim_param
         }
         return tuple(
             dynamic.get(dimension.dim_param, -1) if dimension.dim_param else dimension.dim_value
-            for dimension in _dimensions(self._engine.tensors[name])
+            for dimension in dimensions(self._engine.tensors[name])
         )
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
@@ -418,11 +181,3 @@ class ExecutionContext:
         ):
             assert array.shape == shapes[name]
             cuda.write(self._addresses[name], array.tobytes())
-
-
-def _dimensions(tensor: onnx.ValueInfoProto) -> list[Any]:
-    return list(tensor.type.tensor_type.shape.dim)
-
-
-def _shape(tensor: onnx.ValueInfoProto) -> tuple[int, ...]:
-    return tuple(-1 if dim.dim_param else dim.dim_value for dim in _dimensions(tensor))
