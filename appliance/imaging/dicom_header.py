@@ -22,6 +22,7 @@ _MONOCHROME = frozenset(("MONOCHROME1", "MONOCHROME2"))
 _COLOUR = frozenset(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"))
 # Spacing calibrated to the patient first, then at the detector, then of a digitised film.
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+_OTHER_PIXELS = ("FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL")
 _ISOTROPY = 0.01  # rows and columns may differ by 1 % before one number stops being the truth
 _MAX_LUT_ENTRIES = 65536
 
@@ -48,6 +49,10 @@ def read_film_header(data_set: Dataset) -> FilmHeader:
         UnsupportedFormat: no image, several frames, float pixels, a palette, more than 16 bits.
     """
     if "PixelData" not in data_set:
+        if "Rows" in data_set and not any(keyword in data_set for keyword in _OTHER_PIXELS):
+            raise CorruptImage(
+                "expected a DICOM image with its pixel data and got a file that ends before it"
+            )
         raise UnsupportedFormat("expected a DICOM file with integer pixel data and got one without")
     frames = _integer(data_set, "NumberOfFrames", 1)
     if frames != 1:

@@ -28,8 +28,8 @@ START_TIME_S = 30.0  # for a worker to load its libraries: 0.2 s on a warm x86 b
 STOP_TIME_S = 2.0  # for an idle worker to leave after its connection closed, before it is killed
 DEADLINE_GRACE_S = 0.25  # a decode that ends this soon after the caller's deadline does not cost a worker
 
-# One thread and one heap: a worker decodes one image at a time and shall stay small. The two thresholds let it
-# reuse the pages of the last image (up to 64 MiB) instead of faulting in new ones: 2 to 5 ms a spread.
+# One thread and one heap: a worker decodes one image at a time and shall stay small. The two thresholds let
+# it reuse the pages of the last image (up to 64 MiB) instead of faulting in new ones: 2 to 5 ms a spread.
 _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "33554432",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -212,6 +213,30 @@ def test_a_worker_that_ends_before_it_is_ready(png: bytes, monkeypatch: pytest.M
     monkeypatch.setattr(process.sys, "executable", "/bin/false")
     with ImageDecoder() as decoder, pytest.raises(Unavailable, match="get ready and got status 1"):
         decoder.decode(png)
+
+
+def test_a_daemon_that_is_killed_leaves_no_worker() -> None:
+    code = """
+import os, signal
+from appliance.imaging import ImageDecoder
+decoder = ImageDecoder()
+decoder.warm_up()
+print(decoder.worker_pids[0], flush=True)
+input()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as daemon:
+        assert daemon.stdout is not None
+        worker = os.pidfd_open(int(daemon.stdout.readline()))
+        try:
+            daemon.communicate("\n", timeout=30)
+            ended, _, _ = select.select([worker], [], [], 10)
+        finally:
+            os.close(worker)
+    assert daemon.returncode == -signal.SIGKILL
+    assert ended == [worker]
 
 
 def test_the_worker_is_confined() -> None:
