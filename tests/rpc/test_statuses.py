@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from appliance import errors
+from appliance.rpc.statuses import kind_of, status_of, trailing_metadata
+
+
+def every_error(
+    base: type[errors.ApplianceError] = errors.ApplianceError,
+) -> list[type[errors.ApplianceError]]:
+    own = [kind for kind in base.__subclasses__() if kind.__module__ == errors.__name__]
+    return own + [below for kind in own for below in every_error(kind)]
+
+
+EXPECTED = {
+    errors.EmptyInput: "INVALID_ARGUMENT",
+    errors.UnsupportedFormat: "INVALID_ARGUMENT",
+    errors.CorruptImage: "INVALID_ARGUMENT",
+    errors.DtypeMismatch: "INVALID_ARGUMENT",
+    errors.NonFinitePixels: "INVALID_ARGUMENT",
+    errors.InvalidInput: "INVALID_ARGUMENT",
+    errors.ImageTooLarge: "OUT_OF_RANGE",
+    errors.ImageTooSmall: "OUT_OF_RANGE",
+    errors.DecodeTimeout: "OUT_OF_RANGE",
+    errors.UnsuitableImage: "FAILED_PRECONDITION",
+    errors.NotFound: "NOT_FOUND",
+    errors.LimitExceeded: "RESOURCE_EXHAUSTED",
+    errors.DeadlineExceeded: "DEADLINE_EXCEEDED",
+    errors.Cancelled: "CANCELLED",
+    errors.Unavailable: "UNAVAILABLE",
+    errors.ModelUnavailable: "UNAVAILABLE",
+    errors.StorageUnavailable: "UNAVAILABLE",
+    errors.PackRejected: "INTERNAL",
+    errors.ConfigurationError: "INTERNAL",
+    errors.InferenceFailed: "INTERNAL",
+}
+
+
+@pytest.mark.parametrize("kind", every_error())
+def test_every_error_has_the_status_that_is_promised(kind: type[errors.ApplianceError]) -> None:
+    assert status_of(kind("words")) is grpc.StatusCode[EXPECTED[kind]]
+
+
+def test_kinds_are_spelt_as_constants() -> None:
+    assert kind_of(errors.EmptyInput("")) == "EMPTY_INPUT"
+    assert kind_of(errors.NonFinitePixels("")) == "NON_FINITE_PIXELS"
+
+
+def test_only_a_full_queue_names_a_pause() -> None:
+    assert dict(trailing_metadata(errors.LimitExceeded("", 0.2501))) == {
+        "appliance-error": "LIMIT_EXCEEDED",
+        "grpc-retry-pushback-ms": "251",
+    }
+    assert dict(trailing_metadata(errors.NotFound(""))) == {"appliance-error": "NOT_FOUND"}

@@ -1,0 +1,144 @@
+"""The daemon without engines: real decoding, pipelines, store and server over answers from the truth."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from appliance.analysis import Box, Finding
+from appliance.chest_xray.artist import FilmArtist
+from appliance.chest_xray.pipeline import ChestXrayPipeline
+from appliance.chest_xray.settings import FindingModel
+from appliance.clock import Clock
+from appliance.imaging import ImageDecoder, ImageLimits, encode_png
+from appliance.inference import Inference, InferenceService, RequestContext
+from appliance.karyotype.artist import MetaphaseArtist
+from appliance.karyotype.cascade import KaryotypePipeline
+from appliance.models.manifest import Role
+from appliance.models.reference import FINDING_LABELS, REFERENCE_CONTRACTS
+from appliance.models.registry import ModelRegistry
+from appliance.phantoms.demo import demo_chest_film
+from appliance.phantoms.metaphase import metaphase_phantom
+from appliance.results import ResultStore, Retention
+from appliance.rpc import RpcServer, ServerLimits, Services
+from appliance.service import Analyzer, Checkup
+from engines import DeviceProbe
+from tests.simulators.analyses import DAY_MS
+from tests.simulators.film_engines import FilmEngines
+from tests.simulators.karyotype_engines import SpreadTruth, TruthEngines, phantom_truth
+
+LIMITS = ServerLimits(
+    workers=4, max_waiting=8, max_watchers=2, max_message_bytes=64 << 20, max_request_s=60.0
+)
+IMAGE_LIMITS = ImageLimits(max_bytes=32 << 20)
+
+
+@cache
+def demo_truth() -> SpreadTruth:
+    return phantom_truth(metaphase_phantom(1, "46,XY"))
+
+
+@cache
+def spread_png() -> bytes:
+    return encode_png(demo_truth().grey)
+
+
+@cache
+def film_png() -> bytes:
+    return encode_png(demo_chest_film().image)
+
+
+@cache
+def chest_dicom() -> bytes:
+    """A small radiograph whose header says chest."""
+    from tests.imaging.dicom_writer import write_film
+
+    return write_film(demo_chest_film().image, Modality="DX", BodyPartExamined="CHEST")
+
+
+class BothEngines:
+    """Answers every role from the truth; a test may hold it up or let it fail."""
+
+    def __init__(self) -> None:
+        size = demo_chest_film().image.shape
+        finding = Finding("Cardiomegaly", 0.8, Box(300.0, 500.0, 400.0, 250.0))
+        self._spread = TruthEngines(demo_truth())
+        self._film = FilmEngines(size[1], size[0], (finding,))
+        self.begun = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.fault: Exception | None = None
+        self.left = threading.Event()
+
+    def infer(self, role: Role, tensors: Mapping[str, NDArray[Any]], context: RequestContext) -> Inference:
+        self.begun.release()
+        while not self.gate.wait(0.01):
+            if context.cancelled.is_set():
+                self.left.set()
+            context.check()
+        if self.fault is not None:
+            raise self.fault
+        engines = self._film if role is Role.CHEST_XRAY_DETECTOR else self._spread
+        return engines.infer(role, tensors, context)
+
+
+class Bench:
+    """Everything between the socket and the engines, in a state directory of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.truth = demo_truth()
+        self.film_png = film_png()
+        self.engines = BothEngines()
+        self._resources = ExitStack()
+
+    def __enter__(self) -> Bench:
+        resources, clock = self._resources, Clock()
+        self.store = ResultStore(self.folder / "results.db", clock, Retention(DAY_MS, 64 << 20))
+        resources.callback(self.store.close)
+        self.decoder = resources.enter_context(ImageDecoder(IMAGE_LIMITS, max_workers=1))
+        self.models = resources.enter_context(
+            ModelRegistry(
+                _no_engine, {role: frozenset({one.hash}) for role, one in REFERENCE_CONTRACTS.items()}
+            )
+        )
+        self.inference = resources.enter_context(InferenceService(self.models, 4))
+        self.analyzer = Analyzer(
+            self.decoder,
+            KaryotypePipeline(self.engines),
+            ChestXrayPipeline(self.engines, lambda _identity: FindingModel(FINDING_LABELS)),
+            MetaphaseArtist(),
+            FilmArtist(),
+            self.store,
+            clock,
+        )
+        self.checkup = Checkup(self.models, self.inference, self.store, DeviceProbe(()), clock)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.engines.gate.set()
+        self._resources.close()
+
+    def serve(self, limits: ServerLimits = LIMITS) -> str:
+        """Start a server on a Unix socket; its address."""
+        address = f"unix:{self.folder / 'test.sock'}"
+        self.server = RpcServer(Services(self.analyzer, self.store, self.checkup), limits, [address])
+        self.server.start()
+        self.server.set_ready(True)
+        self._resources.callback(self.server.stop, 5.0)
+        self._resources.callback(self.store.dismiss_watchers)
+        self._resources.callback(self.engines.gate.set)
+        return address
+
+
+def _no_engine(_path: Path) -> Any:
+    raise AssertionError("no pack is loaded here")
