@@ -98,7 +98,7 @@ class Builder:
         checkpoint = self._place.work / recipe.network.checkpoint
         if not checkpoint.is_file():
             raise BuildFailed(f"expected the checkpoint {checkpoint} and got nothing there: train first")
-        module = find_callable(recipe.network.build)(recipe.role, checkpoint)
+        module = find_callable(recipe.network.build)(checkpoint)
         found = export_module(
             module,
             target,

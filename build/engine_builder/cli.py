@@ -91,7 +91,7 @@ def export(recipe_path: Path, target: Path, data: Path, work: Path) -> None:
     del data
     recipe = read_recipe(recipe_path)
     contract = recipe.resolved_contract()
-    module = find_callable(recipe.network.build)(recipe.role, work / recipe.network.checkpoint)
+    module = find_callable(recipe.network.build)(work / recipe.network.checkpoint)
     found = export_module(
         module, target, contract.inputs, contract.outputs, recipe.network.opset, recipe.network.exporter
     )

@@ -63,7 +63,7 @@ class Measurement:
 
 SampleSource = Callable[[Workspace], Iterable[Tensors]]
 MetricSource = Callable[[Workspace, Infer], Mapping[str, Measurement]]
-NetworkSource = Callable[[Role, Path], Any]
+NetworkSource = Callable[[Path], Any]
 
 
 class _Part(BaseModel):
@@ -73,7 +73,7 @@ class _Part(BaseModel):
 class NetworkPart(_Part):
     """The trained network and how it is exported."""
 
-    build: CallableName  # role and checkpoint path → torch module in evaluation mode
+    build: CallableName  # checkpoint path → torch module in evaluation mode
     checkpoint: str  # path inside the work folder
     exporter: Exporter = "dynamo"
     opset: Annotated[int, Field(ge=17, le=20)] = 18
