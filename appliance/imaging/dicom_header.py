@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from appliance.analysis import Modality
 from appliance.errors import CorruptImage, UnsupportedFormat
@@ -49,7 +50,7 @@ def read_film_header(data_set: Dataset) -> FilmHeader:
         UnsupportedFormat: no image, several frames, float pixels, a palette, more than 16 bits.
     """
     if "PixelData" not in data_set:
-        if "Rows" in data_set and not any(keyword in data_set for keyword in _OTHER_PIXELS):
+        if _claims_pixels(data_set):
             raise CorruptImage(
                 "expected a DICOM image with its pixel data and got a file that ends before it"
             )
@@ -127,6 +128,15 @@ def pixel_size_um(data_set: Dataset) -> float | None:
         if abs(row_mm - column_mm) <= _ISOTROPY * max(row_mm, column_mm):
             return 1000 * (row_mm + column_mm) / 2
     return None
+
+
+def _claims_pixels(data_set: Dataset) -> bool:
+    """Whether integer pixels were there before the file was cut; pydicom reads what is left without a word."""
+    if not len(data_set):  # a cut inside encapsulated pixels makes it drop everything
+        return True
+    storage = UID(str(data_set.get("SOPClassUID", ""))).name
+    has_size = "Rows" in data_set or "Image Storage" in storage
+    return has_size and not any(keyword in data_set for keyword in _OTHER_PIXELS)
 
 
 def _first(data_set: Dataset, keyword: str) -> Any:
