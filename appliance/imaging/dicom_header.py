@@ -51,9 +51,7 @@ def read_film_header(data_set: Dataset) -> FilmHeader:
     """
     if "PixelData" not in data_set:
         if _claims_pixels(data_set):
-            raise CorruptImage(
-                "expected a DICOM image with its pixel data and got a file that ends before it"
-            )
+            raise CorruptImage("expected a DICOM image with its pixels and got a file that ends before them")
         raise UnsupportedFormat("expected a DICOM file with integer pixel data and got one without")
     frames = _integer(data_set, "NumberOfFrames", 1)
     if frames != 1:
@@ -131,7 +129,7 @@ def pixel_size_um(data_set: Dataset) -> float | None:
 
 
 def _claims_pixels(data_set: Dataset) -> bool:
-    """Whether integer pixels were there before the file was cut; pydicom reads what is left without a word."""
+    """Whether integer pixels were there before the file was cut: pydicom reads the rest without a word."""
     if not len(data_set):  # a cut inside encapsulated pixels makes it drop everything
         return True
     storage = UID(str(data_set.get("SOPClassUID", ""))).name
