@@ -81,8 +81,9 @@ class Builder:
         """
         contract = recipe.resolved_contract()
         folder = self._place.work / "export"
-        folder.mkdir(parents=True, exist_ok=True)
-        fp32 = folder / f"{recipe.name}.fp32.onnx"
+        # by role, as `make accuracy` takes float graphs
+        fp32 = folder / "fp32" / f"{recipe.role.value}.onnx"
+        fp32.parent.mkdir(parents=True, exist_ok=True)
         self._export(recipe, contract, fp32)
         self._lint(fp32, Precision.FP32, contract, "lint FP32")
         if recipe.precision is Precision.FP32:

@@ -63,11 +63,11 @@ def export_module(
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracers warn of every Python number: the check below decides
             expected = module(*arguments)
+            results = expected if isinstance(expected, tuple) else (expected,)
+            if len(results) != len(outputs):
+                raise BuildFailed(f"expected {len(outputs)} outputs of the module and got {len(results)}")
             _run_exporter(module, arguments, raw, inputs, outputs, opset, exporter)
         simplify(raw, target)
-    results = expected if isinstance(expected, tuple) else (expected,)
-    if len(results) != len(outputs):
-        raise BuildFailed(f"expected {len(outputs)} outputs of the module and got {len(results)}")
     wanted = {entry.name: tensor.numpy() for entry, tensor in zip(outputs, results, strict=True)}
     return check_against(target, example, wanted, outputs)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from engine_builder.compare import Comparison, Parity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FP32_COLOUR = "#8c8c8c"
 INT8_COLOUR = "#1f6fb4"
@@ -21,6 +22,8 @@ def plot_comparison(comparison: Comparison, title: str, path: Path) -> None:
         title: name and version of the model.
         path: ends in .png or .svg, which chooses the format.
     """
+    from matplotlib.figure import Figure  # here, so that lint and quantisation do without matplotlib
+
     figure = Figure(
         figsize=(10, 4), layout="constrained"
     )  # no pyplot: it keeps global state and needs a display
