@@ -17,6 +17,8 @@ CHROMOSOME_LABELS: tuple[str, ...] = (*(str(n) for n in range(1, 23)), "X", "Y")
 
 
 class Modality(enum.Enum):
+    """What an image shows."""
+
     METAPHASE = "metaphase"  # a G-banded metaphase spread seen through a light microscope
     CHEST_XRAY = "chest-xray"  # a frontal chest radiograph
 
@@ -40,7 +42,9 @@ class QualityFlag(enum.Enum):
     SEVERAL_REGIONS = "several_regions"  # the field holds more than one cluster of chromosomes
     LOW_CONTRAST = "low_contrast"  # stain contrast is below what the models were trained on
     OUT_OF_FOCUS = "out_of_focus"  # sharpness is below what the models were trained on
-    DETECTION_LIMIT = "detection_limit"  # the detector returned as many objects as it can: some may be missing
+    DETECTION_LIMIT = (
+        "detection_limit"  # the detector returned as many objects as it can: some may be missing
+    )
     DEMONSTRATION_MODEL = "demonstration_model"  # the model was trained on painted findings, see its card
 
 

@@ -18,12 +18,12 @@ FIELD_SIZE: Final = 512
 """Side in pixels of the segmenter's and the detector's square input."""
 
 FIELD_SCALE: Final = 0.5
-"""Network pixels per image pixel: chromosomes 20-28 px wide in the image are 10-14 px wide for the networks."""
+"""Network pixels per image pixel: chromosomes 20-28 px wide in the image are 10-14 px wide for networks."""
 
 CROP_HEIGHT: Final = 128
 CROP_WIDTH: Final = 96
 CROP_MEDIAN_AREA: Final = 850.0
-"""Crops are scaled so that the spread's median chromosome covers this many crop pixels: size stays a feature."""
+"""The spread's median chromosome is scaled to cover this many crop pixels: size stays a feature."""
 
 _MIN_CONTRAST: Final = 24.0
 _STAIN_PERCENTILE: Final = 0.5
@@ -182,6 +182,6 @@ def upright_crop(
     source = stain * soft
     if fitted < 0.6:
         # warpAffine samples four neighbours only: blur first when shrinking by more, against aliasing.
-        source = cv2.GaussianBlur(source, (0, 0), 0.35 / fitted)
+        source = np.asarray(cv2.GaussianBlur(source, (0, 0), 0.35 / fitted), dtype=np.float32)
     crop = cv2.warpAffine(source, matrix, (CROP_WIDTH, CROP_HEIGHT), flags=cv2.INTER_LINEAR)
     return np.asarray(crop, dtype=np.float32)

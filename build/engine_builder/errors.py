@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class BuildFailed(Exception):  # noqa: N818 - read aloud: "the build failed because …"
+class BuildFailed(Exception):
     """A step of the build cannot go on; the text says what was expected and what was got."""

@@ -27,7 +27,9 @@ def anchors(height: int, width: int, stride: int, size: float, ratios: tuple[flo
 def encode(boxes: Tensor, references: Tensor, weights: tuple[float, float]) -> Tensor:
     """Deltas (…, 4) that move `references` onto `boxes` (Girshick et al., CVPR 2014)."""
     size, reference_size = boxes[..., 2:] - boxes[..., :2], references[..., 2:] - references[..., :2]
-    shift = (boxes[..., :2] + boxes[..., 2:] - references[..., :2] - references[..., 2:]) / 2.0 / reference_size
+    shift = (
+        (boxes[..., :2] + boxes[..., 2:] - references[..., :2] - references[..., 2:]) / 2.0 / reference_size
+    )
     return torch.cat([shift * weights[0], torch.log(size / reference_size) * weights[1]], dim=-1)
 
 
@@ -42,13 +44,17 @@ def decode(deltas: Tensor, references: Tensor, weights: tuple[float, float]) -> 
 def clip(boxes: Tensor, height: int, width: int) -> Tensor:
     """Boxes inside of an image of that size."""
     x0, y0, x1, y1 = boxes.unbind(-1)
-    return torch.stack([x0.clamp(0, width), y0.clamp(0, height), x1.clamp(0, width), y1.clamp(0, height)], dim=-1)
+    return torch.stack(
+        [x0.clamp(0, width), y0.clamp(0, height), x1.clamp(0, width), y1.clamp(0, height)], dim=-1
+    )
 
 
 def overlaps(first: Tensor, second: Tensor) -> Tensor:
     """Intersection over union: (…, N, 4) and (…, M, 4) → (…, N, M)."""
     a, b = first[..., :, None, :], second[..., None, :, :]
-    shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    shared = (
+        (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    )
     area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1)
     area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1)
     return shared / (area_a + area_b - shared).clamp(min=1e-6)

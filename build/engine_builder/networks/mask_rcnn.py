@@ -1,4 +1,4 @@
-"""Mask R-CNN with ResNet-50 and a feature pyramid (He et al., ICCV 2017; Lin et al., CVPR 2017), one object class.
+"""Mask R-CNN, ResNet-50, feature pyramid (He et al., ICCV 2017; Lin et al., CVPR 2017), one object class.
 
 Narrower than the paper where chromosomes allow it, see docs/adr: 128 pyramid channels, box head of 512, mask
 convolutions of 128. Chromosomes span 11 to 110 pixels here, so that regions are sampled from the pyramid's
@@ -66,7 +66,10 @@ class MaskRcnn(nn.Module):
         self.rpn_logits = nn.Conv2d(channels, len(RATIOS), 1)
         self.rpn_deltas = nn.Conv2d(channels, len(RATIOS) * 4, 1)
         self.box_head = nn.Sequential(
-            nn.Linear(channels * BOX_BINS**2, head), nn.ReLU(inplace=True), nn.Linear(head, head), nn.ReLU(inplace=True)
+            nn.Linear(channels * BOX_BINS**2, head),
+            nn.ReLU(inplace=True),
+            nn.Linear(head, head),
+            nn.ReLU(inplace=True),
         )
         self.box_logits = nn.Linear(head, 1)
         self.box_deltas = nn.Linear(head, 4)
@@ -81,11 +84,11 @@ class MaskRcnn(nn.Module):
         self.mask_logits = nn.Conv2d(mask_channels, 1, 1)
         self.stain_logits = nn.Conv2d(channels, 1, 1)
         """Only for training: chromosome or not at the finest level, which speeds up learning from scratch."""
-        nn.init.constant_(self.rpn_logits.bias, -3.0)  # type: ignore[arg-type]
+        nn.init.constant_(self.rpn_logits.bias, -3.0)
         nn.init.constant_(self.box_logits.bias, -1.0)
         for layer in (self.rpn_deltas, self.box_deltas):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """(B, 1, H, W) stain → pyramid levels."""
@@ -106,7 +109,7 @@ class MaskRcnn(nn.Module):
 
     @staticmethod
     def select(proposals: Proposals, height: int, width: int, keep: int, per_level: int = 300) -> Tensor:
-        """The best `keep` proposals (B, keep, 4): the best of each level, less those that repeat a better one."""
+        """The best `keep` proposals (B, keep, 4): the best of each level without repetitions."""
         batch = proposals.logits.shape[0]
         scores, boxes, start = [], [], 0
         for size in proposals.level_sizes:
@@ -141,7 +144,9 @@ class MaskRcnn(nn.Module):
 class DetectorExport(nn.Module):
     """The pack's form: image → fixed numbers of boxes, scores and masks, suppression inside."""
 
-    def __init__(self, network: MaskRcnn, proposals: int = 256, objects: int = 128, threshold: float = 0.7) -> None:
+    def __init__(
+        self, network: MaskRcnn, proposals: int = 256, objects: int = 128, threshold: float = 0.7
+    ) -> None:
         super().__init__()
         self.network, self.proposals, self.objects, self.threshold = network, proposals, objects, threshold
 

@@ -1,4 +1,4 @@
-"""ResNet-18 and ResNet-50 (He et al., CVPR 2016; stride in the 3×3 convolution as in ResNet v1.5), one grey channel."""
+"""ResNet-18 and ResNet-50 (He et al., CVPR 2016; stride in the 3×3 convolution, v1.5), one grey channel."""
 
 from __future__ import annotations
 

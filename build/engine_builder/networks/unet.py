@@ -1,4 +1,4 @@
-"""U-Net (Ronneberger et al., MICCAI 2015) over an EfficientNet-B5 encoder (Tan & Le, ICML 2019), one grey channel."""
+"""U-Net (Ronneberger et al., MICCAI 2015) over EfficientNet-B5 (Tan & Le, ICML 2019), one grey channel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ B5_STAGES = (
     StageSpec(3, 1, 6, 512, 3),
 )
 SKIPS = (0, 1, 2, 4)
-"""Stages whose output the decoder uses, at strides 2, 4, 8 and 16; the last stage, at 32, is where it starts."""
+"""Stages whose output the decoder uses, at strides 2, 4, 8 and 16; it starts at the last stage, at 32."""
 DECODER = (256, 128, 64, 32, 16)
 
 

@@ -1,8 +1,8 @@
 """YOLO11n: the nano detector with the head layout that users' own exports have, 1×(4+classes)×anchors.
 
-Written from the architecture's published description: cross-stage blocks with an optional inner stage, pooling
-pyramid, one attention block, anchor-free head with distances as distributions over 16 bins (Li et al., NeurIPS
-2020) and depthwise class branches.
+Written from the architecture's published description: cross-stage blocks with an optional inner stage,
+pooling pyramid, one attention block, anchor-free head with distances as distributions over 16 bins (Li et
+al., NeurIPS 2020) and depthwise class branches.
 """
 
 from __future__ import annotations
@@ -153,7 +153,11 @@ class Yolo11n(nn.Module):
     def __init__(self, classes: int = 14) -> None:
         super().__init__()
         self.to_stride8 = nn.Sequential(
-            Conv(3, 16, 3, 2), Conv(16, 32, 3, 2), Stage(32, 64, False, 0.25), Conv(64, 64, 3, 2), Stage(64, 128, False, 0.25)
+            Conv(3, 16, 3, 2),
+            Conv(16, 32, 3, 2),
+            Stage(32, 64, False, 0.25),
+            Conv(64, 64, 3, 2),
+            Stage(64, 128, False, 0.25),
         )
         self.to_stride16 = nn.Sequential(Conv(128, 128, 3, 2), Stage(128, 128, True))
         self.to_stride32 = nn.Sequential(
@@ -169,16 +173,19 @@ class Yolo11n(nn.Module):
         )
         self.class_heads = nn.ModuleList(
             nn.Sequential(
-                Conv(w, w, 3, groups=w), Conv(w, hidden), Conv(hidden, hidden, 3, groups=hidden), Conv(hidden, hidden),
+                Conv(w, w, 3, groups=w),
+                Conv(w, hidden),
+                Conv(hidden, hidden, 3, groups=hidden),
+                Conv(hidden, hidden),
                 nn.Conv2d(hidden, classes, 1),
             )
             for w in widths
         )  # fmt: skip
         for head, stride in zip(self.class_heads, STRIDES, strict=True):
             # A prior of about five objects an image keeps the first steps stable.
-            nn.init.constant_(head[-1].bias, math.log(5 / classes / (640 / stride) ** 2))  # type: ignore[index]
+            nn.init.constant_(head[-1].bias, math.log(5 / classes / (640 / stride) ** 2))
         for head in self.distance_heads:
-            nn.init.constant_(head[-1].bias, 1.0)  # type: ignore[index]
+            nn.init.constant_(head[-1].bias, 1.0)
 
     def forward(self, images: Tensor) -> HeadOutput:
         """(B, 3, H, W) in 0..1, sides multiples of 32 → logits at every cell."""
@@ -201,7 +208,9 @@ class Yolo11n(nn.Module):
             grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], dim=-1)
             centres.append(grid.reshape(-1, 2))
             strides.append(torch.full((height * width,), float(stride), device=level.device))
-        return HeadOutput(torch.cat(distances, 2), torch.cat(classes, 2), torch.cat(centres), torch.cat(strides))
+        return HeadOutput(
+            torch.cat(distances, 2), torch.cat(classes, 2), torch.cat(centres), torch.cat(strides)
+        )
 
 
 def expected_distances(logits: Tensor) -> Tensor:

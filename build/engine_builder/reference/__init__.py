@@ -1,1 +1,1 @@
-"""What the recipes of the four factory packs name: network, calibration, metric and golden cases of each role."""
+"""What the recipes of the factory packs name: network, calibration, metric and golden cases of each role."""

@@ -18,7 +18,9 @@ _UNKNOWN = 255
 _IOU = 0.5
 
 
-def torch_infer(module: nn.Module, inputs: Sequence[str], outputs: Sequence[str], bfloat16: bool = True) -> Infer:
+def torch_infer(
+    module: nn.Module, inputs: Sequence[str], outputs: Sequence[str], bfloat16: bool = True
+) -> Infer:
     """Let a module answer like an engine; bfloat16 halves the time of an evaluation during training."""
     device = next(module.parameters()).device
 
@@ -162,7 +164,9 @@ def film_scores(
     present = [label for label, total in totals.items() if total]
     precisions = [
         average_precision(
-            np.concatenate([h for h, _ in found[label]]), np.concatenate([s for _, s in found[label]]), totals[label]
+            np.concatenate([h for h, _ in found[label]]),
+            np.concatenate([s for _, s in found[label]]),
+            totals[label],
         )
         for label in present
     ]

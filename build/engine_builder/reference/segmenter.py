@@ -32,7 +32,11 @@ def calibration(workspace: Workspace) -> Iterator[Tensors]:
     """Three real training spreads to one phantom."""
     real = cached_fields(workspace.data / "metaphases", "train", workspace.work / "cache")[::37]
     synthetic = cached_phantoms(PHANTOMS, workspace.work / "cache")[0][::8]
-    mixed = [field for n, one in enumerate(real) for field in ((one, synthetic[n // 3 % 20]) if n % 3 == 2 else (one,))]
+    mixed = [
+        field
+        for n, one in enumerate(real)
+        for field in ((one, synthetic[n // 3 % 20]) if n % 3 == 2 else (one,))
+    ]
     return field_tensors(mixed)
 
 

@@ -13,9 +13,15 @@ MODELS = ("segmenter", "detector", "classifier", "xray")
 
 @click.command()
 @click.argument("model", type=click.Choice(MODELS))
-@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="The training data.")
-@click.option("--work", type=click.Path(path_type=Path), default=Path("training"), help="Caches and checkpoints.")
-@click.option("--steps", type=int, required=True, help="Length of the whole schedule, resumed steps included.")
+@click.option(
+    "--data", type=click.Path(exists=True, path_type=Path), required=True, help="The training data."
+)
+@click.option(
+    "--work", type=click.Path(path_type=Path), default=Path("training"), help="Caches and checkpoints."
+)
+@click.option(
+    "--steps", type=int, required=True, help="Length of the whole schedule, resumed steps included."
+)
 @click.option("--batch", type=int, required=True)
 @click.option("--threads", type=int, default=2, show_default=True)
 def main(model: str, data: Path, work: Path, steps: int, batch: int, threads: int) -> None:

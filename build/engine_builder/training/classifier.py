@@ -25,6 +25,7 @@ from engine_builder.training.loop import Budget, Losses, Trainer
 from engine_builder.training.phantom_spreads import PHANTOMS, cached_phantoms
 from engine_builder.training.spreads import STAIN_UNITS, cached_crops
 
+
 @dataclass(frozen=True)
 class Upright:
     """Single chromosomes with the p arm up."""
@@ -45,9 +46,13 @@ def read_upright(folder: Path) -> Upright:
                 files.setdefault(slide, []).append((path, label))
     pixels, labels, slides = [], [], []
     for slide, entries in files.items():
-        greys = [np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), dtype=np.uint8) for path, _ in entries]
+        greys = [
+            np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), dtype=np.uint8) for path, _ in entries
+        ]
         darkest = float(np.percentile(np.concatenate([g.ravel() for g in greys]), 0.5))
-        stains = [np.clip((255.0 - g.astype(np.float32)) / max(255.0 - darkest, 24.0), 0.0, 1.25) for g in greys]
+        stains = [
+            np.clip((255.0 - g.astype(np.float32)) / max(255.0 - darkest, 24.0), 0.0, 1.25) for g in greys
+        ]
         areas = np.array([(s > 0.12).sum() for s in stains], dtype=float)
         scale = crop_scale(areas)
         for stain, (_, label) in zip(stains, entries, strict=True):
@@ -75,7 +80,8 @@ class Augmenter:
         rng = self.rng
         height, width = crop.shape
         turn = rng.normal(0.0, 6.0) + (180.0 if half_turn else 0.0)
-        matrix = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), turn, float(np.exp(rng.normal(0, 0.06))))
+        centre = (width / 2 - 0.5, height / 2 - 0.5)
+        matrix = np.asarray(cv2.getRotationMatrix2D(centre, turn, float(np.exp(rng.normal(0, 0.06)))), float)
         matrix[:, 2] += rng.normal(0, 1.5, 2)
         matrix[:, 1] *= np.exp(rng.normal(0, 0.03))
         view = cv2.warpAffine(crop.astype(np.float32) / STAIN_UNITS, matrix, (width, height))
@@ -121,7 +127,9 @@ class ClassifierTask:
         views = np.stack([self.augment(crop, bool(t)) for crop, t in zip(crops, turned, strict=True)])
         device = next(network.parameters()).device
         images = torch.from_numpy(views)[:, None].to(device)
-        labels = torch.from_numpy(np.concatenate([source.labels[indices] for source, indices in parts])).to(device)
+        labels = torch.from_numpy(np.concatenate([source.labels[indices] for source, indices in parts])).to(
+            device
+        )
         with torch.autocast(device.type, torch.bfloat16):
             classes, polarity = network(images)
         up = torch.from_numpy(~turned[len(picks) :]).float().to(device)
@@ -135,7 +143,9 @@ class ClassifierTask:
         infer = torch_infer(network.eval(), ["crops"], ["class_logits", "polarity_logit"])
         return {
             "class_accuracy": class_accuracy(infer, self.val.pixels[::8], self.val.labels[::8]).value,
-            "upright_class_accuracy": class_accuracy(infer, self.upright_val.pixels, self.upright_val.labels).value,
+            "upright_class_accuracy": class_accuracy(
+                infer, self.upright_val.pixels, self.upright_val.labels
+            ).value,
             "polarity_accuracy": polarity_accuracy(infer, self.upright_val.pixels).value,
         }
 

@@ -1,4 +1,4 @@
-"""Train Mask R-CNN on half-scale fields: true boxes, pseudo-masks, random crops, turns, scale and contrast."""
+"""Train Mask R-CNN on half-scale fields: true boxes, pseudo-masks, random crops, turns, scale, contrast."""
 
 from __future__ import annotations
 
@@ -95,16 +95,20 @@ class FieldAugmenter:
     def _contrast(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         rng = self.rng
         if rng.random() < 0.3:
-            image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.1)))
-        image = np.power(np.clip(image, 0, 1.3), np.exp(rng.normal(0, 0.2))) * np.exp(rng.normal(0, 0.15))
-        image = image + rng.normal(0, rng.uniform(0, 0.03), image.shape)
+            image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.1))), np.float32)
+        seen = np.power(np.clip(image, 0, 1.3), np.exp(rng.normal(0, 0.2))) * np.exp(rng.normal(0, 0.15))
+        seen = seen + rng.normal(0, rng.uniform(0, 0.03), image.shape)
         if rng.random() < 0.3:
             slope = np.linspace(0, rng.uniform(-0.08, 0.08), self.size)
-            image = image + (slope[None] if rng.random() < 0.5 else slope[:, None])
-        return np.asarray(image, dtype=np.float32)
+            seen = seen + (slope[None] if rng.random() < 0.5 else slope[:, None])
+        return np.asarray(seen, dtype=np.float32)
 
     def _turn(
-        self, image: NDArray[np.float32], ids: NDArray[np.uint8], boxes: NDArray[np.float32], chosen: NDArray[np.int64]
+        self,
+        image: NDArray[np.float32],
+        ids: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        chosen: NDArray[np.int64],
     ) -> DetectorSample:
         size = self.size
         for _ in range(int(self.rng.integers(4))):
@@ -125,7 +129,9 @@ def _sample(positive: Tensor, negative: Tensor, total: int, most_positive: int) 
     return chosen, rest
 
 
-def proposal_losses(network_out: Tensor, deltas: Tensor, anchors: Tensor, truth: list[Tensor], size: int) -> Losses:
+def proposal_losses(
+    network_out: Tensor, deltas: Tensor, anchors: Tensor, truth: list[Tensor], size: int
+) -> Losses:
     """Objectness and box losses of the region proposal network over a batch.
 
     Args:
@@ -145,12 +151,16 @@ def proposal_losses(network_out: Tensor, deltas: Tensor, anchors: Tensor, truth:
         top = iou.max(0).values
         positive |= ((iou >= top[None] - 1e-4) & (iou > 0.3)).any(1)
         negative = (best < 0.3) & usable & ~positive
-        chosen, rest = _sample(positive.nonzero()[:, 0], negative.nonzero()[:, 0], RPN_SAMPLES, RPN_SAMPLES // 2)
+        chosen, rest = _sample(
+            positive.nonzero()[:, 0], negative.nonzero()[:, 0], RPN_SAMPLES, RPN_SAMPLES // 2
+        )
         picked = torch.cat([chosen, rest])
         target = torch.cat([torch.ones(len(chosen)), torch.zeros(len(rest))]).to(logits.device)
         objectness = objectness + F.binary_cross_entropy_with_logits(logits[picked], target)
         wanted = bx.encode(boxes[match[chosen]], anchors[chosen], RPN_WEIGHTS)
-        regression = regression + F.smooth_l1_loss(moves[chosen], wanted, beta=0.11, reduction="sum") / RPN_SAMPLES
+        regression = (
+            regression + F.smooth_l1_loss(moves[chosen], wanted, beta=0.11, reduction="sum") / RPN_SAMPLES
+        )
         count += 1
     return {"rpn": objectness / count, "rpn_box": 2.0 * regression / count}
 
@@ -185,7 +195,9 @@ class DetectorTask:
             proposals = network.propose(levels)
         losses = dict(proposal_losses(proposals.logits, proposals.deltas, proposals.anchors, truth, size))
         stained = F.max_pool2d((instances > 0).float(), STRIDES[0])
-        losses["stain"] = 0.5 * F.binary_cross_entropy_with_logits(network.stain_logits(levels[0].float()), stained)
+        losses["stain"] = 0.5 * F.binary_cross_entropy_with_logits(
+            network.stain_logits(levels[0].float()), stained
+        )
         with torch.no_grad():
             regions = network.select(proposals, size, size, keep=200)
         losses.update(self._region_losses(network, levels[0], regions, truth, instances, ids))
@@ -223,7 +235,9 @@ class DetectorTask:
         label = torch.cat(labels)
         wanted = bx.encode(torch.cat(targets), boxes_in.flatten(0, 1), HEAD_WEIGHTS)
         positive = label > 0.5
-        regression = F.smooth_l1_loss(deltas[positive], wanted[positive], beta=1.0, reduction="sum") / len(label)
+        regression = F.smooth_l1_loss(deltas[positive], wanted[positive], beta=1.0, reduction="sum") / len(
+            label
+        )
         mask_target = _mask_targets(instances, boxes_in[:, :ROI_POSITIVES], torch.stack(matched))
         return {
             "class": F.binary_cross_entropy_with_logits(logits, label),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,10 +37,13 @@ class Trainer:
         self.name, self.network, self.budget, self.folder = name, network, budget, folder
         folder.mkdir(parents=True, exist_ok=True)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(self.device, memory_format=torch.channels_last)
         decayed = [p for p in network.parameters() if p.ndim > 1]
         plain = [p for p in network.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": budget.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        groups = [
+            {"params": decayed, "weight_decay": budget.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
         self.optimizer = torch.optim.AdamW(groups, lr=budget.learning_rate)
         self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
         self.step = 0
@@ -75,7 +77,7 @@ class Trainer:
             "spent_s": self.spent_s,
         }
         torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        temporary.replace(self.checkpoint)
 
     def run(
         self,
@@ -83,16 +85,16 @@ class Trainer:
         evaluate: Callable[[nn.Module], Mapping[str, float]],
         evaluate_every: int,
     ) -> None:
-        """Learn until the budget's last step; every evaluation is one line of NAME.jsonl, the learning curve."""
+        """Learn until the budget's last step; each evaluation is a line of NAME.jsonl, the learning curve."""
         self.network.train()
         started = saved = time.monotonic()
         begun_s, sums, count = self.spent_s, dict[str, float](), 0
         while self.step < self.budget.steps:
             self._schedule()
             losses = step_losses(self.network, self.step)
-            total = torch.stack([loss for loss in losses.values()]).sum()
+            total = torch.stack(list(losses.values())).sum()
             self.optimizer.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
             self.optimizer.step()
             self._update_average()
@@ -104,7 +106,9 @@ class Trainer:
             self.spent_s = begun_s + now - started
             if self.step % 20 == 0:
                 shown = "  ".join(f"{name} {value / count:.3f}" for name, value in sums.items())
-                self._console.print(f"{self.name} step {self.step} {self.spent_s:.0f} s  {shown}", highlight=False)
+                self._console.print(
+                    f"{self.name} step {self.step} {self.spent_s:.0f} s  {shown}", highlight=False
+                )
                 sums, count = {}, 0
             if now - saved > self.budget.save_every_s or self.step == self.budget.steps:
                 self.save()
@@ -135,7 +139,11 @@ class Trainer:
             figures = dict(evaluate(self.network))
         self.network.load_state_dict(current)
         self.network.train()
-        line = {"step": self.step, "spent_s": round(self.spent_s), **{k: round(v, 5) for k, v in figures.items()}}
+        line = {
+            "step": self.step,
+            "spent_s": round(self.spent_s),
+            **{k: round(v, 5) for k, v in figures.items()},
+        }
         with (self.folder / f"{self.name}.jsonl").open("a") as curve:
             curve.write(json.dumps(line) + "\n")
         self._console.print(f"{self.name} {line}", highlight=False)

@@ -1,4 +1,4 @@
-"""Phantom spreads in the form of the real ones, with exact labels: mixed into training, and measured apart."""
+"""Phantom spreads in the form of the real ones, exactly labelled: mixed into training, measured apart."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def phantom(number: int) -> MetaphasePhantom:
 
 
 def field_of(spread: MetaphasePhantom) -> Field:
-    """A phantom at half scale; a crossing's pixels go to the shorter chromosome, as the pseudo-masks tend to do."""
+    """A phantom at half scale; a crossing's pixels go to the shorter chromosome, as in most pseudo-masks."""
     height, width = spread.image.shape
     instances = np.zeros((height, width), np.uint8)
     boxes = np.array([[t.box.x, t.box.y, t.box.width, t.box.height] for t in spread.chromosomes], np.float32)
@@ -34,7 +34,9 @@ def field_of(spread: MetaphasePhantom) -> Field:
         truth = spread.chromosomes[index]
         top, left = int(truth.box.y), int(truth.box.x)
         instances[top : top + truth.mask.shape[0], left : left + truth.mask.shape[1]][truth.mask] = index + 1
-    classes = np.where(instances > 0, 1, np.where(spread.nuclei_mask | spread.debris_mask, 2, 0)).astype(np.uint8)
+    classes = np.where(instances > 0, 1, np.where(spread.nuclei_mask | spread.debris_mask, 2, 0)).astype(
+        np.uint8
+    )
     small = resize(normalise_stain(spread.image), round(width * FIELD_SCALE), round(height * FIELD_SCALE))
     size = small.shape[::-1]
     return Field(

@@ -31,7 +31,7 @@ class FieldLabels:
 
 
 def stain_threshold(stain: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
-    """Otsu's threshold (1979) over the pixels inside the boxes, lowered because light end bands are stain too."""
+    """Otsu's threshold (1979) over the pixels inside the boxes, lowered: light end bands are stain too."""
     values = np.clip(stain[inside] * 200.0, 0, 255).astype(np.uint8)
     otsu, _ = cv2.threshold(values.reshape(-1, 1), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     return float(np.clip(0.72 * otsu / 200.0, 0.10, 0.45))
@@ -45,7 +45,9 @@ def label_field(stain: NDArray[np.float32], boxes: NDArray[np.float32]) -> Field
         boxes: (N, 4) x, y, width, height in pixels of `stain`.
     """
     height, width = stain.shape
-    corners = np.stack([boxes[:, 0], boxes[:, 1], boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]], axis=1)
+    corners = np.stack(
+        [boxes[:, 0], boxes[:, 1], boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]], axis=1
+    )
     corners = np.round(corners).astype(int)
     corners[:, 0::2] = corners[:, 0::2].clip(0, width)
     corners[:, 1::2] = corners[:, 1::2].clip(0, height)
@@ -85,7 +87,7 @@ def _walk(
     distance[seeds] = 0
     passable = stained.astype(np.uint8)
     for step in range(1, 90):
-        grown = cv2.dilate(front, _CROSS if step % 2 else _SQUARE) & passable
+        grown = np.asarray(cv2.dilate(front, _CROSS if step % 2 else _SQUARE), np.uint8) & passable
         fresh = (grown > 0) & (front == 0)
         if not fresh.any():
             break
@@ -106,7 +108,9 @@ def _leaking(
     outer = np.zeros((y1 - y0 + 2, x1 - x0 + 2), dtype=bool)
     top, left = max(y0 - 1, 0), max(x0 - 1, 0)
     around = field[top : y1 + 1, left : x1 + 1]
-    outer[top - y0 + 1 : top - y0 + 1 + around.shape[0], left - x0 + 1 : left - x0 + 1 + around.shape[1]] = around
+    outer[top - y0 + 1 : top - y0 + 1 + around.shape[0], left - x0 + 1 : left - x0 + 1 + around.shape[1]] = (
+        around
+    )
     edge = np.zeros_like(stained)
     edge[0] |= outer[0, 1:-1]
     edge[-1] |= outer[-1, 1:-1]
@@ -135,7 +139,7 @@ def _keep_main_part(window: NDArray[np.int16], label: int) -> None:
 def _classes(
     stained: NDArray[np.bool_], cover: NDArray[np.uint8], instances: NDArray[np.int16]
 ) -> NDArray[np.uint8]:
-    """Three classes for the segmenter; stain that no chromosome owns is nucleus or debris outside of the boxes."""
+    """Three classes for the segmenter; outside of the boxes, stain is nucleus or debris."""
     classes = np.zeros(stained.shape, dtype=np.uint8)
     classes[stained & (cover == 0)] = 2
     classes[stained & (cover > 0)] = 255

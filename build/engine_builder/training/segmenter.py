@@ -66,7 +66,9 @@ class SegmenterTask:
 def train(data: Path, cache: Path, checkpoints: Path, steps: int, batch: int) -> Path:
     """Train or resume; returns the checkpoint."""
     task = SegmenterTask(data, cache, batch)
-    trainer = Trainer("segmenter", Segmenter(), Budget(steps, 1e-3, warm_up_steps=60, average=0.99), checkpoints)
+    trainer = Trainer(
+        "segmenter", Segmenter(), Budget(steps, 1e-3, warm_up_steps=60, average=0.99), checkpoints
+    )
     trainer.resume()
     trainer.run(task.losses, task.evaluate, evaluate_every=100)
     return trainer.checkpoint

@@ -87,7 +87,9 @@ def read_stain(record: SpreadRecord) -> NDArray[np.float32]:
     return normalise_stain(np.asarray(grey, dtype=np.uint8))
 
 
-def half_scale(stain: NDArray[np.float32], boxes: NDArray[np.float32]) -> tuple[NDArray[np.float32], FieldLabels]:
+def half_scale(
+    stain: NDArray[np.float32], boxes: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], FieldLabels]:
     """Shrink a field to the networks' scale and label it."""
     height, width = stain.shape
     small = resize(stain, round(width * FIELD_SCALE), round(height * FIELD_SCALE))
@@ -114,7 +116,9 @@ def crops_of(record: SpreadRecord) -> NDArray[np.uint8]:
     height, width = stain.shape
     instances = cv2.resize(labels.instances, (width, height), interpolation=cv2.INTER_NEAREST)
     stained = stain > labels.threshold * 0.8
-    areas = np.array([max(int((labels.instances == n + 1).sum()) * 4, 1) for n in range(len(record.boxes))], float)
+    areas = np.array(
+        [max(int((labels.instances == n + 1).sum()) * 4, 1) for n in range(len(record.boxes))], float
+    )
     scale = crop_scale(areas)
     crops = np.zeros((len(record.boxes), CROP_HEIGHT, CROP_WIDTH), dtype=np.uint8)
     for index, (x, y, box_width, box_height) in enumerate(record.boxes):

@@ -42,7 +42,7 @@ class FilmSample:
 
 
 def read_films(folder: Path) -> dict[str, list[NDArray[np.uint8]]]:
-    """Upright films by patient, at 640²; films that lie on their side would be painted in the wrong places."""
+    """Upright films by patient, at 640²; one that lies on its side would be painted in the wrong places."""
     films: dict[str, list[NDArray[np.uint8]]] = {}
     for path in sorted(folder.glob("*.webp")):
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
@@ -87,7 +87,9 @@ class FilmPainter:
         """One film with its findings, at another scale and contrast each time."""
         rng = self.rng
         painted, findings = self._painted()
-        boxes = np.array([[f.box.x, f.box.y, f.box.width, f.box.height] for f in findings], np.float32).reshape(-1, 4)
+        boxes = np.array(
+            [[f.box.x, f.box.y, f.box.width, f.box.height] for f in findings], np.float32
+        ).reshape(-1, 4)
         labels = np.array([FINDING_LABELS.index(f.label) for f in findings], np.int64)
         corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
         scale, shift = self.size / 640.0, np.zeros(2)
@@ -142,12 +144,20 @@ def assign(
 
 def complete_iou(boxes: Tensor, truth: Tensor) -> Tensor:
     """Complete IoU (Zheng et al., AAAI 2020) of paired boxes (N, 4), in (-1, 1]."""
-    shared = (torch.minimum(boxes[:, 2:], truth[:, 2:]) - torch.maximum(boxes[:, :2], truth[:, :2])).clamp(0).prod(1)
+    shared = (
+        (torch.minimum(boxes[:, 2:], truth[:, 2:]) - torch.maximum(boxes[:, :2], truth[:, :2]))
+        .clamp(0)
+        .prod(1)
+    )
     size, truth_size = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3), truth[:, 2:] - truth[:, :2]
     iou = shared / (size.prod(1) + truth_size.prod(1) - shared).clamp(min=1e-6)
     hull = torch.maximum(boxes[:, 2:], truth[:, 2:]) - torch.minimum(boxes[:, :2], truth[:, :2])
     distance = (boxes[:, :2] + boxes[:, 2:] - truth[:, :2] - truth[:, 2:]).pow(2).sum(1) / 4
-    aspect = 4 / torch.pi**2 * (torch.atan(truth_size[:, 0] / truth_size[:, 1]) - torch.atan(size[:, 0] / size[:, 1])).pow(2)
+    aspect = (
+        4
+        / torch.pi**2
+        * (torch.atan(truth_size[:, 0] / truth_size[:, 1]) - torch.atan(size[:, 0] / size[:, 1])).pow(2)
+    )
     with torch.no_grad():
         weight = aspect / (1 - iou + aspect).clamp(min=1e-6)
     return iou - distance / hull.pow(2).sum(1).clamp(min=1e-6) - weight * aspect
@@ -158,7 +168,12 @@ def head_losses(output: HeadOutput, samples: list[FilmSample]) -> Losses:
     boxes = corner_boxes(output)
     logits = output.classes.float().transpose(1, 2)
     distances = output.distances.float().transpose(1, 2)
-    class_loss, box_loss, bin_loss, mass = logits.new_zeros(()), logits.new_zeros(()), logits.new_zeros(()), 0.0
+    class_loss, box_loss, bin_loss, mass = (
+        logits.new_zeros(()),
+        logits.new_zeros(()),
+        logits.new_zeros(()),
+        0.0,
+    )
     for index, sample in enumerate(samples):
         target = torch.zeros_like(logits[index])
         if len(sample.labels):
@@ -206,14 +221,16 @@ class XrayTask:
         del step
         samples = [self.painter() for _ in range(self.batch)]
         device = next(network.parameters()).device
-        images = torch.from_numpy(np.stack([s.image for s in samples]))[:, None].expand(-1, 3, -1, -1).to(device)
+        images = (
+            torch.from_numpy(np.stack([s.image for s in samples]))[:, None].expand(-1, 3, -1, -1).to(device)
+        )
         with torch.autocast(device.type, torch.bfloat16):
             output: HeadOutput = network(images.contiguous(memory_format=torch.channels_last))
         return head_losses(output, samples)
 
     def evaluate(self, network: nn.Module) -> Mapping[str, float]:
         """Mean AP at IoU 0.4 on painted val films."""
-        infer = torch_infer(Yolo11Export(network).eval(), ["images"], ["output0"])  # type: ignore[arg-type]
+        infer = torch_infer(Yolo11Export(network).eval(), ["images"], ["output0"])
         films = [(film.image, film.boxes, film.labels) for film in self.val]
         return {name: measured.value for name, measured in film_scores(infer, films).items()}
 
