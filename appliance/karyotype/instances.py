@@ -14,7 +14,18 @@ from appliance.karyotype.settings import DetectionSettings
 from appliance.karyotype.tiling import Window
 
 _CUT_PENALTY = 0.5
-_CRUMB_SHARE = 0.125
+_CRUMB_SHARE = 0.2
+"""A part of a mask below this share of its largest part is a crumb."""
+_OWN_SHARE = 0.8
+"""A part is kept beside the largest one only if no other object claims more than the rest of its pixels."""
+_HOLE_SHARE = 0.05
+"""A hole below this share of the largest part is a pale band; a larger one is background inside a bend."""
+_DUPLICATE_SLACK = 0.1
+"""Two detections of one object differ by less than this and must not take pixels from each other."""
+_REACH = 0.08
+"""Share of a box's side by which the mask is carried on beyond it: where a box cuts an end, stain decides."""
+_OUTSIDE_TRUST = 0.8
+"""Factor on probabilities carried on beyond the box, so that every object inside its own box comes first."""
 _STAIN_SHARE = 0.72
 """Otsu's threshold is lowered to this share, as for the training masks: light end bands are stain too."""
 
@@ -113,12 +124,12 @@ def fit_masks(
         np.maximum(strongest[one.window], one.probability, out=strongest[one.window])
     instances = []
     for one in pasted:
+        own = one.probability >= strongest[one.window] - _DUPLICATE_SLACK
         sure = one.probability >= settings.sure_probability
-        rim = (one.probability >= settings.rim_probability) & (one.probability >= strongest[one.window])
-        inside = sure | rim
+        inside = sure | (own & (one.probability >= settings.rim_probability))
         window_stain = stain[one.window]
         mask = inside & (window_stain > _stain_threshold(window_stain, inside))
-        instance = _instance(one, _solid(mask), settings.min_mask_px)
+        instance = _instance(one, _solid(mask, own), settings.min_mask_px)
         if instance is not None:
             instances.append(instance)
     return instances
@@ -127,8 +138,9 @@ def fit_masks(
 def _paste(candidate: Candidate, shape: tuple[int, ...]) -> _Pasted | None:
     height, width = shape
     x0, y0, x1, y1 = (float(value) for value in candidate.box)
-    left, top = max(0, math.floor(x0)), max(0, math.floor(y0))
-    right, bottom = min(width, math.ceil(x1)), min(height, math.ceil(y1))
+    reach_x, reach_y = _REACH * (x1 - x0) + 1.0, _REACH * (y1 - y0) + 1.0
+    left, top = max(0, math.floor(x0 - reach_x)), max(0, math.floor(y0 - reach_y))
+    right, bottom = min(width, math.ceil(x1 + reach_x)), min(height, math.ceil(y1 + reach_y))
     if right <= left or bottom <= top:
         return None
     side = candidate.mask.shape[0]
@@ -140,15 +152,21 @@ def _paste(candidate: Candidate, shape: tuple[int, ...]) -> _Pasted | None:
             [0.0, step_y, (top + 0.5 - y0) * step_y - 0.5],
         ]
     )
-    probability = cv2.warpAffine(
-        candidate.mask,
-        matrix,
-        (right - left, bottom - top),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+    probability: NDArray[np.float32] = np.asarray(
+        cv2.warpAffine(
+            candidate.mask,
+            matrix,
+            (right - left, bottom - top),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        ),
+        dtype=np.float32,
     )
+    columns, rows = np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5
+    outside = ((columns < x0) | (columns > x1))[None] | ((rows < y0) | (rows > y1))[:, None]
+    probability[outside] *= np.float32(_OUTSIDE_TRUST)
     window = (slice(top, bottom), slice(left, right))
-    return _Pasted(left, top, window, np.asarray(probability, dtype=np.float32), candidate)
+    return _Pasted(left, top, window, probability, candidate)
 
 
 def _stain_threshold(stain: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
@@ -159,18 +177,27 @@ def _stain_threshold(stain: NDArray[np.float32], inside: NDArray[np.bool_]) -> f
     return max(0.05, min(_STAIN_SHARE * otsu / 200.0, own / 3.0))
 
 
-def _solid(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask without crumbs and holes.
+def _solid(mask: NDArray[np.bool_], own: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask's main part and further large parts that no other object claims, small holes filled.
 
-    Several parts may stay: a chromosome that lies under another one is seen in two pieces.
+    A chromosome that lies under another one is seen in two pieces; a piece of a neighbour looks the same, but
+    the neighbour's own mask claims it.
     """
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    areas = [cv2.contourArea(contour) for contour in contours]
-    limit = max(areas, default=0.0) * _CRUMB_SHARE
-    parts = [contour for contour, area in zip(contours, areas, strict=True) if area >= limit]
-    filled = np.zeros(mask.shape, dtype=np.uint8)
-    cv2.drawContours(filled, parts, -1, 1, cv2.FILLED)
-    return filled.view(np.bool_)
+    number, parts = cv2.connectedComponents(mask.view(np.uint8))
+    areas = np.bincount(parts.ravel(), minlength=number)
+    owned = np.bincount(parts[own], minlength=number)
+    areas[0] = owned[0] = 0
+    main = int(np.argmax(owned)) or int(np.argmax(areas))
+    keep = (areas >= _CRUMB_SHARE * areas[main]) & (owned >= _OWN_SHARE * areas)
+    keep[0], keep[main] = False, main > 0
+    kept = np.asarray(keep[parts], dtype=np.bool_)
+    number, gaps = cv2.connectedComponents((~kept).view(np.uint8), connectivity=4)
+    if number > 2:
+        hole = np.bincount(gaps.ravel(), minlength=number) <= _HOLE_SHARE * areas[main]
+        for border in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
+            hole[border] = False
+        kept |= hole[gaps]
+    return kept
 
 
 def _instance(pasted: _Pasted, mask: NDArray[np.bool_], min_mask_px: int) -> Instance | None:

@@ -22,10 +22,11 @@ _MARGIN: Final = 110
 _TOP: Final = 250
 _BOTTOM: Final = 140
 _ROW_FOOT: Final = 108  # below a row's base line: marks, class labels, group brackets
-_ROW_HEAD: Final = 26  # air above the longest chromosome of a row
+_ROW_HEAD: Final = 34  # above the longest chromosome of a row: air, and its polarity mark
 _CELL_AIR: Final = 34  # least air between neighbouring classes
 _GROUP_AIR: Final = 84  # more of it between groups
 _MEMBER_AIR: Final = 12
+_MARK_WIDTH: Final = 46.0
 _MAX_SCALE: Final = 5.0
 _EMPTY_WIDTH_PX: Final = 22.0  # image pixels of the place of a chromosome that was not found
 _EMPTY_HEIGHT_PX: Final = 40.0
@@ -48,12 +49,18 @@ class _Cell:
     missing: int  # members fewer than a normal cell has
 
     def width(self, scale: float) -> float:
-        widths = [frame.width * scale for _, frame in self.members] + [_EMPTY_WIDTH_PX * scale] * self.missing
+        widths = [_slot(one, frame, scale) for one, frame in self.members]
+        widths += [_EMPTY_WIDTH_PX * scale] * self.missing
         return sum(widths) + _MEMBER_AIR * max(len(widths) - 1, 0)
 
     def height(self) -> float:
         """Longest member in image pixels."""
         return max([frame.height for _, frame in self.members], default=_EMPTY_HEIGHT_PX)
+
+
+def _slot(chromosome: Chromosome, frame: Frame, scale: float) -> float:
+    """Width that a member takes on its base line: its own, or that of the confidence written below it."""
+    return max(frame.width * scale, _MARK_WIDTH if chromosome.needs_expert else 0.0)
 
 
 _Group = tuple[str, tuple[_Cell, ...]]
@@ -170,25 +177,23 @@ def _draw_cell(
     x = left
     margin = sprite_margin(scale)
     for chromosome, frame in cell.members:
+        slot = _slot(chromosome, frame, scale)
+        middle, head = x + slot / 2.0, base - frame.height * scale
         sprite = draw_sprite(grey, levels, chromosome, frame, scale)
-        canvas.print_on(sprite, round(x) - margin, round(base - frame.height * scale) - margin)
-        _draw_marks(canvas, chromosome, x + frame.width * scale / 2.0, base)
-        x += frame.width * scale + _MEMBER_AIR
+        canvas.print_on(sprite, round(middle - frame.width * scale / 2.0) - margin, round(head) - margin)
+        if chromosome.needs_expert:
+            canvas.text(f"{chromosome.confidence * 100:.0f} %", middle, base + 27.0, 18, AMBER, BOLD, 0.5)
+        if chromosome.polarity is Polarity.UNSURE:
+            _draw_double_arrow(canvas, middle, head - 19.0)
+        x += slot + _MEMBER_AIR
     for _ in range(cell.missing):
         empty_width, empty_height = _EMPTY_WIDTH_PX * scale, _EMPTY_HEIGHT_PX * scale
         canvas.dashed_box(x, base - empty_height, empty_width, empty_height - 2.0, QUIET)
         x += empty_width + _MEMBER_AIR
 
 
-def _draw_marks(canvas: Canvas, chromosome: Chromosome, middle: float, base: float) -> None:
-    """Below the base line: the confidence of a doubtful class, and a double arrow for an unknown polarity."""
-    if chromosome.needs_expert:
-        canvas.text(f"{chromosome.confidence * 100:.0f} %", middle, base + 27.0, 19, AMBER, BOLD, 0.5)
-    if chromosome.polarity is Polarity.UNSURE:
-        _draw_double_arrow(canvas, middle, base + (44.0 if chromosome.needs_expert else 20.0))
-
-
 def _draw_double_arrow(canvas: Canvas, x: float, y: float) -> None:
+    """The mark of an unknown polarity."""
     canvas.line(x, y - 9.0, x, y + 9.0, AMBER, 2)
     for tip, side in ((y - 9.0, 1.0), (y + 9.0, -1.0)):
         canvas.line(x, tip, x - 5.0, tip + side * 5.0, AMBER, 2)

@@ -17,7 +17,8 @@ _TARGET_SIDE: Final = 2200
 _MAX_MAGNIFICATION: Final = 2.0
 _LABEL_SIZE: Final = 25
 _CONFIDENCE_SIZE: Final = 16
-_FOOT: Final = 104
+_FOOT: Final = 140
+_MIN_WIDTH: Final = 1080
 
 _GROUPS: Final[tuple[tuple[str, tuple[str, ...], Colour], ...]] = (
     ("A", ("1", "2", "3"), (180, 92, 20)),
@@ -47,8 +48,8 @@ def draw_overlay(grey: NDArray[np.uint8], spread: Spread) -> bytes:
     height, width = grey.shape
     scale = min(_MAX_MAGNIFICATION, _TARGET_SIDE / max(height, width))
     image = Canvas.over(grey, scale)
-    page = Canvas.blank(image.width, image.height + _FOOT)
-    page.pixels[: image.height] = image.pixels
+    page = Canvas.blank(max(image.width, _MIN_WIDTH), image.height + _FOOT)
+    page.pixels[: image.height, : image.width] = image.pixels
     for chromosome in spread.chromosomes:
         colour = _COLOURS[chromosome.label]
         for polygon in chromosome.mask:
@@ -98,12 +99,11 @@ def _draw_foot(page: Canvas, spread: Spread, top: int) -> None:
     left, right = 24.0, page.width - 24.0
     title = spread.iscn if spread.iscn is not None else "karyotype withheld"
     page.text(f"{spread.count} chromosomes, {title}", left, top + 42.0, 28, INK, BOLD)
-    page.notice(22, INK, left, top + 82.0)
+    page.text(", ".join(flag_words(spread.quality_flags)), left, top + 82.0, 20, QUIET)
+    page.notice(22, INK, left, top + 120.0)
     x = right
     for name, labels, colour in reversed(_GROUPS):
         if any(one.label in labels for one in spread.chromosomes):
             x -= page.measure(name, 24, BOLD)
             page.text(name, x, top + 42.0, 24, colour, BOLD)
             x -= 26.0
-    words = ", ".join(flag_words(spread.quality_flags))
-    page.text(words, right, top + 82.0, 20, QUIET, anchor=1.0)

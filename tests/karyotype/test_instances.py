@@ -42,9 +42,34 @@ def test_pasting_is_exact_to_a_fraction_of_a_pixel() -> None:
     half = np.zeros((28, 28), dtype=np.float32)
     half[:, :14] = 1.0
     candidate = Candidate(np.array([20.5, 30.5, 76.5, 86.5], dtype=np.float32), 0.9, 0.9, half)
-    (one,) = fit_masks([candidate], stained((0, 0, 200, 200)), DetectionSettings(rim_probability=0.5))
+    (one,) = fit_masks([candidate], stained((20, 30, 57, 57)), DetectionSettings(rim_probability=0.5))
     assert one.left == 20
     assert one.left + one.mask.shape[1] == pytest.approx(48.5, abs=0.51)
+
+
+def test_an_end_that_the_box_cuts_off_is_followed_along_the_stain() -> None:
+    (one,) = fit_masks([whole((48, 60, 70, 120))], stained((50, 56, 18, 68)), SETTINGS)
+    assert (one.top, one.mask.shape[0]) == (56, 68)
+    (far,) = fit_masks([whole((48, 60, 70, 120))], stained((50, 0, 18, 200)), SETTINGS)
+    assert far.mask.shape[0] <= 60 * 1.16 + 4
+
+
+def test_background_inside_a_bend_is_no_hole_to_fill() -> None:
+    stain = stained((40, 40, 60, 60))
+    stain[55:85, 55:85] = 0.0
+    stain[45:47, 45:47] = 0.0
+    (one,) = fit_masks([whole((38, 38, 102, 102))], stain, SETTINGS)
+    assert one.area_px == 60 * 60 - 30 * 30
+
+
+def test_a_piece_of_a_neighbour_is_left_to_the_neighbour() -> None:
+    stain = stained((40, 40, 20, 80), (80, 40, 20, 80))
+    weak = np.full((28, 28), 0.6, dtype=np.float32)
+    greedy = Candidate(np.array([38, 38, 102, 122], dtype=np.float32), 0.9, 0.9, weak)
+    neighbour = whole((78, 38, 102, 122))
+    first, second = fit_masks([greedy, neighbour], stain, SETTINGS)
+    assert (first.left, first.mask.shape[1]) == (40, 20)
+    assert (second.left, second.mask.shape[1]) == (80, 20)
 
 
 def test_touching_neighbours_are_parted_at_equal_probability() -> None:
