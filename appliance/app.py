@@ -92,7 +92,7 @@ class Daemon:
         def report(event: LoadEvent) -> None:
             name = event.role.value if event.role is not None else event.directory.name
             log = LOG.warning if event.state is ModelState.UNAVAILABLE else LOG.info
-            log("model %s: %s %s", name, event.state.value, event.detail)
+            log("%s: %s", name, f"{event.state.value}, {event.detail}" if event.detail else event.state.value)
             self._notifier.starting(f"loading {name}", LOADING_EXTENSION_S)
             if on_progress is not None:
                 on_progress(event)

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from appliance.analysis import Modality
 from appliance.cli.connect import any_daemon, server_option
@@ -71,9 +71,9 @@ def analyze(
         f"{done} of {len(inputs)} analysed; the results are in {escape(str(output))}", highlight=False
     )
     if failures:
-        table = Table("file", "why there is no result", title="Not analysed")
+        table = Table(Column("file", overflow="fold"), "why there is no result", title="Not analysed")
         for failure in failures:
-            table.add_row(escape(str(failure.path)), escape(failure.reason))
+            table.add_row(escape(shown(failure.path)), escape(failure.reason))
         console.print(table)
         raise SystemExit(1)
 
@@ -132,6 +132,14 @@ def analyze_bytes(
         ),
         REQUEST_S,
     )
+
+
+def shown(path: Path) -> str:
+    """The path as short as it can be told from here."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def _request_id(name: str) -> str:

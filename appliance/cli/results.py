@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from appliance.cli.connect import running_daemon, server_option
 from appliance.cli.outputs import to_json, write_atomically
@@ -35,7 +35,7 @@ def results() -> None:
 def list_results(limit: int, modality: str | None, server: str | None) -> None:
     """List results, newest first."""
     wanted = MODALITIES[modality] if modality else analysis_pb2.MODALITY_UNSPECIFIED
-    table = Table("result", "when (UTC)", "kind", "request", "found")
+    table = Table(Column("result", no_wrap=True), "when (UTC)", "kind", "request", "found")
     with running_daemon(server) as client:
         for one in islice(client.results(wanted), limit):
             when = one.created.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 
@@ -17,13 +16,6 @@ from appliance.config import load_config
 from appliance.errors import ApplianceError
 
 LOG = logging.getLogger(__name__)
-ALLOCATOR_SETTINGS = {
-    "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-    "MALLOC_TOP_PAD_": str(64 << 20),
-}
-"""glibc keeps the memory of large messages instead of giving it back and faulting it in again for each
-request: half the CPU of a 5 MB request (mallopt(3)). They count only from the start of a process."""
 
 
 @click.command()
@@ -45,7 +37,6 @@ def serve(
     listen: tuple[str, ...], state_dir: Path | None, cache_dir: Path | None, config: Path | None
 ) -> None:
     """Start the daemon and answer until it is told to stop (Ctrl-C or SIGTERM)."""
-    restart_with_allocator_settings()
     os.umask(0o077)  # sockets and files are for this user alone
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,11 +58,3 @@ def serve(
             LOG.info("stopping: requests under way are finished first")
     except ApplianceError as exc:
         raise click.ClickException(str(exc)) from exc
-
-
-def restart_with_allocator_settings() -> None:
-    """Run this same command again in this process, once, with glibc's allocator set for large messages."""
-    if any(name in os.environ for name in ALLOCATOR_SETTINGS) or not sys.platform.startswith("linux"):
-        return
-    os.environ.update(ALLOCATOR_SETTINGS)
-    os.execv(sys.executable, [sys.executable, "-m", "appliance", *sys.argv[1:]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from appliance.cli.connect import running_daemon, server_option
 from appliance.pb import appliance_pb2
@@ -65,15 +65,14 @@ def self_test(server: str | None) -> None:
 
 def models_table(answer: appliance_pb2.GetStatusResponse) -> Table:
     """One row for each role."""
-    table = Table("role", "model", "state", "engine", "precision", "waiting", "answered")
+    table = Table(Column("what for", no_wrap=True), "model", "state", "engine", "precision", "served")
     for model in answer.models:
         table.add_row(
             model.role,
             f"{model.name} {model.version}".strip() or "–",
             STATES.get(model.state, "unknown"),
-            f"{model.engine} {escape(model.device)}".strip() or "–",
+            model.engine or "–",
             model.precision or "–",
-            str(model.queued),
-            str(model.answered),
+            f"{model.answered}, {model.queued} wait" if model.queued else str(model.answered),
         )
     return table
