@@ -32,7 +32,7 @@ from appliance.karyotype.outline import bounding_box, outline
 from appliance.karyotype.region import FieldMap, RegionSearch, field_map, find_region
 from appliance.karyotype.settings import ClassSettings, KaryotypeSettings
 from appliance.karyotype.stages import Engines, Stage
-from appliance.karyotype.suppression import suppress, touching, without_nuclei
+from appliance.karyotype.suppression import suppress, touching, without_nuclei, without_repeats
 from appliance.karyotype.tiling import cut_window, plan_windows, scaled_field
 from appliance.models.manifest import Role
 from appliance.models.preprocessing import FIELD_SCALE, FIELD_SIZE, field_input, normalise_stain, stain_range
@@ -156,9 +156,8 @@ class KaryotypePipeline:
             )
             at_limit = at_limit or len(found) >= settings.slots
             candidates.extend(found)
-        instances = suppress(
-            without_nuclei(fit_masks(candidates, field.stain, settings), field.map, settings), settings
-        )
+        fitted = fit_masks(without_repeats(candidates, settings), field.stain, settings)
+        instances = suppress(without_nuclei(fitted, field.map, settings), settings)
         quality.require_spread(len(instances), self._settings.quality)
         instances.sort(key=lambda one: (one.top, one.left))
         detected = tuple(DetectedObject(bounding_box(one), outline(one), one.score) for one in instances)

@@ -38,6 +38,7 @@ class Candidate:
     score: float
     rank: float  # the score, lowered where a window's side cuts the object
     mask: NDArray[np.float32]  # (28, 28) probabilities inside the box
+    window: Window | None = None  # that saw it
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def read_candidates(
         score = float(scores[0, slot])
         rank = score * _CUT_PENALTY if window.cuts(boxes[0, slot], *field_size) else score
         corners = window.placement.to_image(boxes[0, slot].reshape(2, 2)).reshape(4)
-        found.append(Candidate(corners, score, rank, masks[0, slot]))
+        found.append(Candidate(corners, score, rank, masks[0, slot], window))
     return found
 
 

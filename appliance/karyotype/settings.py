@@ -29,6 +29,8 @@ class DetectionSettings:
 
     min_score: float = 0.5
     tile_overlap_px: int = 128  # network pixels that neighbouring windows share; longer than any chromosome
+    repeat_iou: float = 0.8  # boxes of different windows that agree more than this, and whose masks agree ...
+    repeat_difference: float = 0.15  # ... to this mean difference of probabilities, are one object
     duplicate_iou: float = 0.5  # masks that agree more than this are one object
     contained_share: float = (
         0.8  # a mask lying to this share inside another one is a part or a duplicate of it

@@ -9,9 +9,32 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.karyotype.instances import Instance
+from appliance.karyotype.instances import Candidate, Instance
 from appliance.karyotype.region import FieldMap
 from appliance.karyotype.settings import DetectionSettings
+
+
+def without_repeats(candidates: Sequence[Candidate], settings: DetectionSettings) -> list[Candidate]:
+    """Drop detections that another window has made as well, before masks are pasted; the better one stays."""
+    if len({candidate.window for candidate in candidates}) < 2:
+        return list(candidates)
+    boxes = np.stack([candidate.box for candidate in candidates]).astype(np.float64)
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
+    areas = np.diag(shared)
+    alike = shared > settings.repeat_iou * (areas[:, None] + areas[None] - shared)
+    kept: list[int] = []
+    for index in sorted(range(len(candidates)), key=lambda i: -candidates[i].rank):
+        mine = candidates[index]
+        if not any(
+            alike[index, other]
+            and candidates[other].window != mine.window
+            and np.abs(candidates[other].mask - mine.mask).mean() < settings.repeat_difference
+            for other in kept
+        ):
+            kept.append(index)
+    return [candidates[index] for index in kept]
 
 
 def shared_pixels(first: Instance, second: Instance) -> int:

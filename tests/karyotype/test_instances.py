@@ -10,7 +10,13 @@ from appliance.karyotype.instances import Candidate, Instance, fit_masks, read_c
 from appliance.karyotype.outline import bounding_box, fill, outline
 from appliance.karyotype.region import FieldMap
 from appliance.karyotype.settings import DetectionSettings
-from appliance.karyotype.suppression import shared_pixels, suppress, touching, without_nuclei
+from appliance.karyotype.suppression import (
+    shared_pixels,
+    suppress,
+    touching,
+    without_nuclei,
+    without_repeats,
+)
 from appliance.karyotype.tiling import Window
 
 SETTINGS = DetectionSettings()
@@ -102,6 +108,21 @@ def test_scores_below_the_limit_and_empty_slots_are_no_candidates() -> None:
     assert [one.score for one in found] == pytest.approx([0.9, 0.8])
     np.testing.assert_allclose(found[0].box, [220, 60, 280, 160])
     assert found[1].rank == pytest.approx(0.4)
+
+
+def test_an_object_seen_by_two_windows_is_pasted_once() -> None:
+    first, second = Window(0, 0, 512, 0.5), Window(384, 0, 512, 0.5)
+    half = np.zeros((28, 28), dtype=np.float32)
+    half[:14] = 1.0
+    full = np.ones((28, 28), dtype=np.float32)
+    box = np.array([800, 100, 900, 200], dtype=np.float32)
+    seen = Candidate(box, 0.9, 0.9, full, first)
+    again = Candidate(box + 2, 0.8, 0.8, full, second)
+    crossing = Candidate(box + 2, 0.7, 0.7, half, second)
+    beside = Candidate(box + 2, 0.6, 0.6, full, first)
+    assert without_repeats([again, seen, crossing, beside], SETTINGS) == [seen, crossing, beside]
+    assert without_repeats([seen, beside], SETTINGS) == [seen, beside]
+    assert without_repeats([], SETTINGS) == []
 
 
 def test_duplicates_parts_and_crossings() -> None:
