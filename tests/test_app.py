@@ -1,4 +1,4 @@
-"""The daemon in this process: real engines on packs of a few nodes, and what it does when things are wrong."""
+"""The daemon in this process: real engines on packs of a few nodes, and what it does when a part is wrong."""
 
 from __future__ import annotations
 
