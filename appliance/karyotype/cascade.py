@@ -123,7 +123,7 @@ class KaryotypePipeline:
 
     def _segment(self, image: Image, stage: Stage) -> _Field:
         levels = stain_range(image.grey)
-        quality.require_contrast(levels, self._settings.quality)
+        quality.require_contrast(image.grey, levels, self._settings.quality)
         stain = normalise_stain(image.grey, levels)
         height, width = stain.shape
         half = scaled_field(stain, FIELD_SCALE)

@@ -24,17 +24,29 @@ _BLOCKING: dict[QualityFlag, str] = {
 """Flags that make the count itself doubtful, so that no karyotype is stated."""
 
 
-def require_contrast(levels: StainRange, settings: QualitySettings) -> None:
-    """Refuse a blank field.
+def require_contrast(grey: NDArray[np.uint8], levels: StainRange, settings: QualitySettings) -> None:
+    """Refuse a blank image, and one without dark stain on a light background.
+
+    Args:
+        grey: (H, W) uint8.
+        levels: its grey levels of background and darkest stain.
+        settings: least contrast.
 
     Raises:
         UnsuitableImage: if background and darkest stain lie too close together.
     """
-    if levels.contrast < settings.min_contrast:
+    if levels.contrast >= settings.min_contrast:
+        return
+    span = int(grey.max()) - int(grey.min())
+    if span < settings.min_contrast:
         raise UnsuitableImage(
-            "no metaphase spread found: the image is blank, expected background and stain at least"
-            f" {settings.min_contrast:.0f} grey levels apart and got {levels.contrast:.0f}"
+            "no metaphase spread found: the image is blank, expected grey levels at least"
+            f" {settings.min_contrast:.0f} apart and got {span}"
         )
+    raise UnsuitableImage(
+        "no metaphase spread found: expected stain at least"
+        f" {settings.min_contrast:.0f} grey levels darker than the background and got {levels.contrast:.0f}"
+    )
 
 
 def no_spread(search: RegionSearch) -> UnsuitableImage:

@@ -65,7 +65,7 @@ class QualitySettings:
     low_contrast: float = 100.0  # grey levels of contrast; below it the answer carries LOW_CONTRAST
     min_sharpness: float = 0.24  # of `quality.sharpness`; below it the answer carries OUT_OF_FOCUS
     min_chromosomes: int = 8  # fewer objects are no metaphase spread
-    min_median_confidence: float = 0.15  # a median class confidence below it means: these are no chromosomes
+    min_median_confidence: float = 0.25  # a median class confidence below it means: these are no chromosomes
     iscn_counts: tuple[int, int] = (44, 48)  # counts for which a numerical karyotype is stated at all
     iscn_max_changes: int = 2  # more gains and losses in one cell are more likely wrong classes than biology
 

@@ -203,6 +203,13 @@ def test_blank_image_is_refused_before_any_engine_call(male: SpreadTruth, level:
     assert engines.calls == []
 
 
+def test_light_objects_on_a_dark_ground_are_no_stain(male: SpreadTruth) -> None:
+    engines = TruthEngines(male)
+    with pytest.raises(UnsuitableImage, match="expected stain at least 24 grey levels darker than"):
+        KaryotypePipeline(engines).analyze(image_of(255 - male.grey), RequestContext())
+    assert engines.calls == []
+
+
 def test_only_nuclei_is_refused(male: SpreadTruth) -> None:
     height, width = male.grey.shape
     grey = np.full((height, width), 220, dtype=np.uint8)
