@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from appliance.errors import ConfigurationError
 
@@ -55,7 +55,7 @@ class ServerConfig(_Section):
     workers: Annotated[int, Field(ge=2, le=64)] = 8  # requests handled at a time
     max_waiting: Annotated[int, Field(ge=1, le=1024)] = 32  # further requests accepted beyond the workers
     max_watchers: Annotated[int, Field(ge=1, le=32)] = 4  # open WatchResults streams; each one holds a worker
-    max_message_mib: Annotated[int, Field(ge=1, le=1024)] = 160  # largest request or reply
+    max_message_mib: Annotated[int, Field(ge=1, le=1024)] = 80  # largest request or reply
     # longest deadline, also for callers that set none
     max_request_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
     drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0  # how long a stop waits for requests under way
@@ -64,7 +64,7 @@ class ServerConfig(_Section):
 class ImagesConfig(_Section):
     """What an image may be."""
 
-    max_mib: Annotated[int, Field(ge=1, le=1024)] = 128  # encoded or raw
+    max_mib: Annotated[int, Field(ge=1, le=1024)] = 64  # encoded or raw
     max_megapixels: Annotated[float, Field(gt=0, le=1024)] = 64.0
     max_side_px: Annotated[int, Field(ge=64, le=65535)] = 16384
     min_side_px: Annotated[int, Field(ge=1, le=4096)] = 32
@@ -114,6 +114,20 @@ class Config(_Section):
     results: ResultsConfig = ResultsConfig()
     models: ModelsConfig = ModelsConfig()
     log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if self.server.max_message_mib <= self.images.max_mib:
+            raise ValueError(
+                f"expected server.max_message_mib above images.max_mib ({self.images.max_mib}), so that an image"
+                f" fits into a request, and got {self.server.max_message_mib}"
+            )
+        if self.images.min_side_px > self.images.max_side_px:
+            raise ValueError(
+                f"expected images.min_side_px up to images.max_side_px ({self.images.max_side_px})"
+                f" and got {self.images.min_side_px}"
+            )
+        return self
 
     @property
     def state_directory(self) -> Path:
@@ -184,7 +198,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)
+    return ".".join(str(part) for part in location) or "configuration"
 
 
 def _sentence(error: Any) -> str:

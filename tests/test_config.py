@@ -101,3 +101,10 @@ def test_addresses_that_are_none(text: str) -> None:
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_config().server.workers = 3  # type: ignore[misc]
+
+
+def test_limits_that_contradict_each_other(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"expected server\.max_message_mib above .* got 64"):
+        load_config(write(tmp_path, "[server]\nmax_message_mib = 64\n"))
+    with pytest.raises(ConfigurationError, match=r"expected images\.min_side_px up to"):
+        load_config(write(tmp_path, "[images]\nmin_side_px = 100\nmax_side_px = 80\n"))
