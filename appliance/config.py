@@ -119,8 +119,8 @@ class Config(_Section):
     def _consistent(self) -> Config:
         if self.server.max_message_mib <= self.images.max_mib:
             raise ValueError(
-                f"expected server.max_message_mib above images.max_mib ({self.images.max_mib}), so that an image"
-                f" fits into a request, and got {self.server.max_message_mib}"
+                f"expected server.max_message_mib above images.max_mib ({self.images.max_mib}), so that an"
+                f" image fits into a request, and got {self.server.max_message_mib}"
             )
         if self.images.min_side_px > self.images.max_side_px:
             raise ValueError(
