@@ -115,7 +115,7 @@ class Canvas:
     def box(
         self, x: float, y: float, width: float, height: float, colour: Colour, thickness: int = 1
     ) -> None:
-        """Draw a rectangle; a negative thickness fills it."""
+        """Draw a rectangle along these outer corners."""
         first, last = _fixed(x, y), _fixed(x + width, y + height)
         cv2.rectangle(self.pixels, first, last, colour, thickness, cv2.LINE_AA, _SHIFT)
 
