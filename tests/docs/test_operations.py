@@ -110,3 +110,12 @@ def test_links_between_documents_lead_somewhere() -> None:
 
     assert documents
     assert not dead
+
+
+def test_every_decision_is_in_the_index() -> None:
+    folder = REPOSITORY / "docs" / "adr"
+    index = (folder / "README.md").read_text()
+    decisions = [path.name for path in folder.glob("[0-9]*.md")]
+
+    assert "0001-layers.md" in decisions
+    assert [name for name in decisions if f"({name})" not in index] == []
