@@ -19,6 +19,8 @@ START_TIMEOUT_S = 900.0
 
 STOP_TIMEOUT_S = 30.0
 LOG_TAIL_LINES = 15
+STOP_WITH_INPUT = "--stop-with-input"
+"""Tells `appliance serve` to stop when its standard input ends: so it never outlives who started it."""
 
 
 class LocalDaemon:
@@ -42,12 +44,12 @@ class LocalDaemon:
         folder = Path(self._folder.name)
         self.address = f"unix:{folder / 'appliance.sock'}"
         self._log = folder / "daemon.log"
-        command = [sys.executable, "-m", "appliance", "serve"]
+        command = [sys.executable, "-m", "appliance", "serve", STOP_WITH_INPUT]
         command += ["--state-dir", str(folder), "--listen", self.address, "--cache-dir", str(engine_cache())]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [*command, *self._extra_arguments],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches us alone; we stop it in order
@@ -58,6 +60,8 @@ class LocalDaemon:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._process is not None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
             self._process.send_signal(signal.SIGTERM)
             try:
                 self._process.wait(STOP_TIMEOUT_S)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,14 +21,20 @@ from appliance.errors import Unavailable
 WAIT_S = 60.0
 
 
-def serve(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def serve(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """A daemon that never outlives its test."""
+    with subprocess.Popen(
         [sys.executable, "-m", "appliance", "serve", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={name: value for name, value in os.environ.items() if name not in ALLOCATOR_SETTINGS},
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def refused(*words: str) -> str:
@@ -46,19 +55,20 @@ def test_it_starts_tells_systemd_and_stops(tmp_path: Path, pack_settings: Path) 
         manager.bind(str(notify))
         manager.settimeout(WAIT_S)
         patch.setenv("NOTIFY_SOCKET", str(notify))
-        daemon = serve("--state-dir", str(state), "--listen", "127.0.0.1:0", "--config", str(pack_settings))
-        heard = ""
-        while "READY=1" not in heard:
-            heard = manager.recv(4096).decode()
-        assert "4 of 4 models ready" in heard
-        with ApplianceClient(f"unix:{state / 'appliance.sock'}") as client:
-            assert client.status().ready
-        environment = Path(f"/proc/{daemon.pid}/environ").read_bytes().decode()
-        assert all(f"{name}={value}" in environment for name, value in ALLOCATOR_SETTINGS.items())
-        daemon.send_signal(signal.SIGTERM)
-        output, _ = daemon.communicate(timeout=WAIT_S)
-        assert daemon.returncode == 0
-        assert "STOPPING=1" in manager.recv(4096).decode()
+        words = ("--state-dir", str(state), "--listen", "127.0.0.1:0", "--config", str(pack_settings))
+        with serve(*words) as daemon:
+            heard = ""
+            while "READY=1" not in heard:
+                heard = manager.recv(4096).decode()
+            assert "4 of 4 models ready" in heard
+            with ApplianceClient(f"unix:{state / 'appliance.sock'}") as client:
+                assert client.status().ready
+            environment = Path(f"/proc/{daemon.pid}/environ").read_bytes().decode()
+            assert all(f"{name}={value}" in environment for name, value in ALLOCATOR_SETTINGS.items())
+            daemon.send_signal(signal.SIGTERM)
+            output, _ = daemon.communicate(timeout=WAIT_S)
+            assert daemon.returncode == 0
+            assert "STOPPING=1" in manager.recv(4096).decode()
     assert "READY on 127.0.0.1:" in output
     assert "stopped" in output
     assert not (state / "results.db-wal").exists()
@@ -83,6 +93,28 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         assert f"cannot listen on {address}" in refused("--state-dir", str(tmp_path), "--listen", address)
+
+
+@pytest.mark.usefixtures("engine_cache_home")
+def test_a_daemon_for_the_occasion_ends_with_who_started_it(tmp_path: Path, pack_settings: Path) -> None:
+    code = (
+        "import sys\n"
+        "from appliance.client import ApplianceClient, LocalDaemon\n"
+        "daemon = LocalDaemon(tuple(sys.argv[1:])).__enter__()\n"
+        "status = daemon.wait_until_started(ApplianceClient(daemon.address))\n"
+        "print(daemon._process.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    words = [sys.executable, "-c", code, "--config", str(pack_settings)]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as starter:
+        assert starter.stdout is not None
+        daemon = os.pidfd_open(int(starter.stdout.readline()))
+        starter.kill()
+    with select.epoll() as watch:
+        watch.register(daemon, select.EPOLLIN)
+        assert watch.poll(WAIT_S), "the daemon is still running"
+    os.close(daemon)
 
 
 @pytest.mark.usefixtures("engine_cache_home")
