@@ -26,7 +26,7 @@ from appliance.models.manifest import MANIFEST_NAME, Role
 from appliance.models.reference import REFERENCE_CONTRACTS
 from appliance.models.registry import LoadEvent, ModelRegistry, ModelState
 from appliance.results import ResultStore, Retention
-from appliance.rpc import RpcServer, ServerLimits, Services
+from appliance.rpc import RpcServer, ServerLimits, Services, serving
 from appliance.service import Analyzer, Checkup
 from appliance.systemd import Notifier, WatchdogThread
 from engines import CompileCache, DeviceProbe, Engine, EngineKind, EngineOptions, open_engine, probe_devices
@@ -180,7 +180,7 @@ class Daemon:
                         LOG.info("%d results were older than the limit and are gone", gone)
 
     def _refresh_readiness(self) -> None:
-        self._server.set_ready(self._checkup.status().ready)
+        self._server.set_serving(serving(self._checkup.status()))
 
     def _summary(self) -> str:
         status = self._checkup.status()

@@ -17,6 +17,7 @@ from appliance.errors import ConfigurationError
 from appliance.models.registry import LoadEvent, ModelState
 from appliance.pb.chest_xray_pb2 import AnalyzeChestXrayRequest
 from appliance.pb.karyotype_pb2 import AnalyzeMetaphaseRequest
+from appliance.rpc.readiness import CHEST_XRAY
 from appliance.systemd import Notifier
 from engines import EngineKind
 from tests.simulators.appliance import film_png, spread_png
@@ -44,10 +45,10 @@ def configure(state: Path, packs: Path, cache: Path) -> Config:
     )
 
 
-def health(address: str) -> int:
+def health(address: str, service: str = "") -> int:
     with grpc.insecure_channel(address) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
-        return int(check(health_pb2.HealthCheckRequest(), timeout=WAIT_S).status)
+        return int(check(health_pb2.HealthCheckRequest(service=service), timeout=WAIT_S).status)
 
 
 def test_the_whole_daemon(tmp_path: Path, packs: Path, cache: Path) -> None:
@@ -103,6 +104,8 @@ def test_a_pack_that_is_damaged_leaves_its_role_out(tmp_path: Path, packs: Path,
         (problem,) = status.problems
         assert "karyotype.detector" in problem
         assert "sha256" in problem
+        assert health(daemon.addresses[0]) == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert health(daemon.addresses[0], CHEST_XRAY) == health_pb2.HealthCheckResponse.SERVING
         assert client.analyze_chest_film(AnalyzeChestXrayRequest(encoded=film_png()), WAIT_S).film.findings
         with pytest.raises(CallError) as refused:
             client.analyze_metaphase(AnalyzeMetaphaseRequest(encoded=spread_png()), WAIT_S)

@@ -1,5 +1,6 @@
 """The gRPC edge: messages in, domain calls, messages out; nothing is decided here."""
 
+from appliance.rpc.readiness import serving
 from appliance.rpc.server import RpcServer, ServerLimits, Services
 
-__all__ = ["RpcServer", "ServerLimits", "Services"]
+__all__ = ["RpcServer", "ServerLimits", "Services", "serving"]

@@ -30,6 +30,7 @@ from appliance.rpc.appliance_servicer import ApplianceServicer
 from appliance.rpc.chest_xray_servicer import ChestXrayServicer
 from appliance.rpc.edge import Edge
 from appliance.rpc.karyotype_servicer import KaryotypeServicer
+from appliance.rpc.readiness import OVERALL
 from appliance.rpc.result_servicer import ResultServicer
 from appliance.service import Analyzer, Checkup
 
@@ -110,7 +111,7 @@ class RpcServer:
         reflection.enable_server_reflection(
             (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
-        self.set_ready(False)
+        self.set_serving(frozenset())
         self.addresses = tuple(self._listen(address) for address in addresses)
         """The addresses listened on, with the ports that the system chose."""
 
@@ -118,12 +119,12 @@ class RpcServer:
         """Begin to answer."""
         self._server.start()
 
-    def set_ready(self, ready: bool) -> None:
-        """Tell grpc.health.v1 whether requests can be answered."""
+    def set_serving(self, names: frozenset[str]) -> None:
+        """Tell grpc.health.v1 which services can answer; see `appliance.rpc.readiness`."""
         serving = health_pb2.HealthCheckResponse.SERVING
         not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", *SERVICE_NAMES):
-            self._health.set(name, serving if ready else not_serving)
+        for name in (OVERALL, *SERVICE_NAMES):
+            self._health.set(name, serving if name in names else not_serving)
 
     def stop(self, drain_s: float) -> None:
         """Take nothing new, give requests under way `drain_s` seconds to finish, then cut them off."""

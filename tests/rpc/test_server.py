@@ -22,6 +22,8 @@ from appliance.pb.appliance_pb2 import (
 from appliance.pb.chest_xray_pb2 import AnalyzeChestXrayRequest
 from appliance.pb.karyotype_pb2 import AnalyzeMetaphaseRequest
 from appliance.rpc import RpcServer, Services
+from appliance.rpc.readiness import KARYOTYPE, OVERALL
+from appliance.rpc.server import SERVICE_NAMES
 from tests.rpc.conftest import Wire, connect
 from tests.simulators.appliance import LIMITS, Bench, film_png, spread_png
 
@@ -37,10 +39,11 @@ def health(wire: Wire, service: str = "") -> int:
 
 def test_health_follows_readiness(wire: Wire) -> None:
     assert health(wire) == SERVING
-    assert health(wire, "appliance.v1.KaryotypeService") == SERVING
-    wire.bench.server.set_ready(False)
+    assert health(wire, KARYOTYPE) == SERVING
+    wire.bench.server.set_serving(frozenset({KARYOTYPE}))
     assert health(wire) == NOT_SERVING
-    wire.bench.server.set_ready(True)
+    assert health(wire, KARYOTYPE) == SERVING
+    wire.bench.server.set_serving(frozenset({OVERALL, *SERVICE_NAMES}))
     assert health(wire) == SERVING
 
 

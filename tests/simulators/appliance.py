@@ -28,6 +28,8 @@ from appliance.phantoms.demo import demo_chest_film
 from appliance.phantoms.metaphase import metaphase_phantom
 from appliance.results import ResultStore, Retention
 from appliance.rpc import RpcServer, ServerLimits, Services
+from appliance.rpc.readiness import OVERALL
+from appliance.rpc.server import SERVICE_NAMES
 from appliance.service import Analyzer, Checkup
 from engines import DeviceProbe
 from tests.simulators.analyses import DAY_MS
@@ -133,7 +135,7 @@ class Bench:
         address = f"unix:{self.folder / 'test.sock'}"
         self.server = RpcServer(Services(self.analyzer, self.store, self.checkup), limits, [address])
         self.server.start()
-        self.server.set_ready(True)
+        self.server.set_serving(frozenset({OVERALL, *SERVICE_NAMES}))
         self._resources.callback(self.server.stop, 5.0)
         self._resources.callback(self.store.dismiss_watchers)
         self._resources.callback(self.engines.gate.set)
