@@ -29,7 +29,7 @@ def restart_with_allocator_settings() -> None:
     if any(name in os.environ for name in ALLOCATOR_SETTINGS) or not sys.platform.startswith("linux"):
         return
     os.environ.update(ALLOCATOR_SETTINGS)
-    # the daemon starts programs but never forks itself; gRPC's handlers for that only write lines of their own
+    # the daemon starts programs but never forks itself; gRPC would note each start in the log
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     os.execv(sys.executable, [sys.executable, "-m", "appliance", *sys.argv[1:]])
 
