@@ -22,12 +22,14 @@ _HOLE_SHARE = 0.05
 """A hole below this share of the largest part is a pale band; a larger one is background inside a bend."""
 _DUPLICATE_SLACK = 0.1
 """Two detections of one object differ by less than this and must not take pixels from each other."""
+_OWN_STAIN_SHARE = 0.2
+"""The threshold is at most this share of the mean stain of the object itself."""
 _REACH = 0.08
 """Share of a box's side by which the mask is carried on beyond it: where a box cuts an end, stain decides."""
 _OUTSIDE_TRUST = 0.8
 """Factor on probabilities carried on beyond the box, so that every object inside its own box comes first."""
-_STAIN_SHARE = 0.72
-"""Otsu's threshold is lowered to this share, as for the training masks: light end bands are stain too."""
+_STAIN_SHARE = 0.4
+"""Otsu's threshold is lowered to this share: end bands are pale, and boxes are drawn out to the pale rim."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def _stain_threshold(stain: NDArray[np.float32], inside: NDArray[np.bool_]) -> f
     values = np.clip(stain * 200.0, 0.0, 255.0).astype(np.uint8)
     otsu = float(cv2.threshold(values, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0])
     own = float(stain[inside].mean()) if inside.any() else 0.0
-    return max(0.05, min(_STAIN_SHARE * otsu / 200.0, own / 3.0))
+    return max(0.05, min(_STAIN_SHARE * otsu / 200.0, own * _OWN_STAIN_SHARE))
 
 
 def _solid(mask: NDArray[np.bool_], own: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -37,7 +37,7 @@ class DetectionSettings:
     )
     max_nucleus_share: float = 0.6  # a mask lying to this share on nucleus or debris is no chromosome
     sure_probability: float = 0.5  # mask probability that makes a stained pixel the object's own
-    rim_probability: float = 0.3  # a weaker pixel joins only where no other object claims it more
+    rim_probability: float = 0.1  # a weaker pixel joins only where no other object claims it more
     min_mask_px: int = 60  # smaller masks are crumbs, in image pixels
     slots: int = 128  # objects that the detector can return for one window
 
@@ -51,7 +51,7 @@ class ClassSettings:
     extra_member_price: float = (
         3.0  # nats for a member beyond a class's normal number, doubled for each further
     )
-    missing_member_price: float = 3.0  # nats for a member fewer than a class's normal number
+    missing_member_price: float = 1.5  # nats for a member fewer than a class's normal number
 
 
 @dataclass(frozen=True)
