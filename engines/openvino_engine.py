@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import queue
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _ADAPTER_REVISION = 1
 _DEVICE = "CPU"
 _KERNELS_KEPT = 64
 _FLOAT_NAMES = {"f32": "FP32", "float32": "FP32", "bf16": "BF16", "bfloat16": "BF16", "f16": "FP16"}
+_FIRST_USE = threading.Lock()
 _log = logging.getLogger(__name__)
 
 
@@ -127,10 +129,18 @@ class OpenVinoEngine(Engine):
 
 
 def _import_openvino() -> Any:
-    try:
-        import openvino
-    except ImportError as exc:
-        raise RuntimeUnavailable(f"expected the openvino package, got: {exc}") from exc
+    """The package, with its tables of datatypes filled.
+
+    It fills them at their first use, inside a C++ static's lock, and may lose the GIL meanwhile; a second
+    thread that comes then holds the GIL and waits for that lock: both for ever, and the process with them.
+    """
+    with _FIRST_USE:
+        try:
+            import openvino
+        except ImportError as exc:
+            raise RuntimeUnavailable(f"expected the openvino package, got: {exc}") from exc
+        openvino.Type.f32.to_dtype()
+        np.asarray(openvino.Tensor(np.zeros(1, dtype=np.float32)).data)
     return openvino
 
 
