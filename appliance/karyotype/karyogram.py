@@ -111,13 +111,11 @@ def _rows(spread: Spread) -> list[list[_Group]]:
         normal = 2 if label != "X" or sex["Y"] == 0 else 1
         return max(normal - len(framed.get(label, [])), 0)
 
-    return [
-        [
-            (name, tuple(_Cell(label, tuple(framed.get(label, ())), missing(label)) for label in labels))
-            for name, labels in row
-        ]
-        for row in _ROWS
-    ]
+    def cells(labels: tuple[str, ...]) -> tuple[_Cell, ...]:
+        shown = [label for label in labels if label != "Y" or sex["Y"]]
+        return tuple(_Cell(label, tuple(framed.get(label, ())), missing(label)) for label in shown)
+
+    return [[(name, cells(labels)) for name, labels in row] for row in _ROWS]
 
 
 def _fitting_scale(rows: list[list[_Group]]) -> float:
