@@ -58,6 +58,20 @@ class _Cell:
         return max([frame.height for _, frame in self.members], default=_EMPTY_HEIGHT_PX)
 
 
+@dataclass(frozen=True)
+class _Cutter:
+    """Cuts sprites out of one spread at one scale."""
+
+    grey: NDArray[np.uint8]
+    levels: StainRange
+    chromosomes: tuple[Chromosome, ...]
+    scale: float
+
+    def cut(self, chromosome: Chromosome, frame: Frame) -> NDArray[np.uint8]:
+        neighbours = [self.chromosomes[index] for index in chromosome.touching]
+        return draw_sprite(self.grey, self.levels, chromosome, frame, self.scale, neighbours)
+
+
 def _slot(chromosome: Chromosome, frame: Frame, scale: float) -> float:
     """Width that a member takes on its base line: its own, or that of the confidence written below it."""
     return max(frame.width * scale, _MARK_WIDTH if chromosome.needs_expert else 0.0)
@@ -83,14 +97,14 @@ def draw_karyogram(grey: NDArray[np.uint8], spread: Spread, caption: str = "") -
     canvas = Canvas.blank(PAGE_WIDTH, PAGE_HEIGHT)
     rows = _rows(spread)
     scale = _fitting_scale(rows)
-    levels = stain_range(grey)
+    cutter = _Cutter(grey, stain_range(grey), spread.chromosomes, scale)
     _draw_header(canvas, spread)
     heights = [max(cell.height() for _, cells in row for cell in cells) * scale for row in rows]
     free = PAGE_HEIGHT - _TOP - _BOTTOM - sum(heights) - len(rows) * (_ROW_FOOT + _ROW_HEAD)
     y = float(_TOP)
     for row, height in zip(rows, heights, strict=True):
         y += _ROW_HEAD + height
-        _draw_row(canvas, grey, levels, row, y, scale)
+        _draw_row(canvas, cutter, row, y)
         y += _ROW_FOOT + max(free, 0.0) / len(rows)
     _draw_footer(canvas, spread, scale, caption)
     return canvas.png()
@@ -131,9 +145,8 @@ def _fitting_scale(rows: list[list[_Group]]) -> float:
     return max(scale, 0.2)
 
 
-def _draw_row(
-    canvas: Canvas, grey: NDArray[np.uint8], levels: StainRange, row: list[_Group], base: float, scale: float
-) -> None:
+def _draw_row(canvas: Canvas, cutter: _Cutter, row: list[_Group], base: float) -> None:
+    scale = cutter.scale
     cells = [cell for _, group in row for cell in group]
     bodies = sum(cell.width(scale) for cell in cells)
     free = PAGE_WIDTH - 2 * _MARGIN - bodies - _GROUP_AIR * (len(row) - 1)
@@ -143,7 +156,7 @@ def _draw_row(
         start = x
         for cell in group:
             x += air / 2.0
-            _draw_cell(canvas, grey, levels, cell, x, base, scale)
+            _draw_cell(canvas, cutter, cell, x, base)
             x += cell.width(scale) + air / 2.0
         _draw_bracket(canvas, name, start + _CELL_AIR / 2, x - _CELL_AIR / 2, base + 88.0)
         x += _GROUP_AIR
@@ -160,15 +173,8 @@ def _draw_bracket(canvas: Canvas, name: str, left: float, right: float, y: float
     canvas.text(name, middle, y + 10, 30, QUIET, BOLD, 0.5)
 
 
-def _draw_cell(
-    canvas: Canvas,
-    grey: NDArray[np.uint8],
-    levels: StainRange,
-    cell: _Cell,
-    left: float,
-    base: float,
-    scale: float,
-) -> None:
+def _draw_cell(canvas: Canvas, cutter: _Cutter, cell: _Cell, left: float, base: float) -> None:
+    scale = cutter.scale
     width = cell.width(scale)
     canvas.line(left - 8.0, base + 6.0, left + width + 8.0, base + 6.0, INK, 2)
     canvas.text(cell.label, left + width / 2.0, base + 62.0, 38, INK, BOLD, 0.5)
@@ -177,7 +183,7 @@ def _draw_cell(
     for chromosome, frame in cell.members:
         slot = _slot(chromosome, frame, scale)
         middle, head = x + slot / 2.0, base - frame.height * scale
-        sprite = draw_sprite(grey, levels, chromosome, frame, scale)
+        sprite = cutter.cut(chromosome, frame)
         canvas.print_on(sprite, round(middle - frame.width * scale / 2.0) - margin, round(head) - margin)
         if chromosome.needs_expert:
             canvas.text(f"{chromosome.confidence * 100:.0f} %", middle, base + 27.0, 18, AMBER, BOLD, 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -40,7 +41,12 @@ def upright_frame(chromosome: Chromosome) -> Frame:
 
 
 def draw_sprite(
-    grey: NDArray[np.uint8], levels: StainRange, chromosome: Chromosome, frame: Frame, scale: float
+    grey: NDArray[np.uint8],
+    levels: StainRange,
+    chromosome: Chromosome,
+    frame: Frame,
+    scale: float,
+    neighbours: Sequence[Chromosome] = (),
 ) -> NDArray[np.uint8]:
     """Cut a chromosome out of its image.
 
@@ -50,6 +56,7 @@ def draw_sprite(
         chromosome: to cut out.
         frame: of `upright_frame`.
         scale: sprite pixels per image pixel.
+        neighbours: chromosomes that touch it; their stain is kept out of its soft edge.
 
     Returns:
         (ceil(frame.height * scale), ceil(frame.width * scale)) plus a soft margin; white is 255.
@@ -65,7 +72,9 @@ def draw_sprite(
     how = cv2.INTER_CUBIC if scale >= 1.0 else cv2.INTER_AREA
     turned = cv2.warpAffine(grey, matrix, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
     tone = np.clip((levels.background - turned.astype(np.float32)) / max(levels.contrast, 1.0), 0.0, 1.0)
-    weight = _soft_mask(chromosome, linear, offset, (height, width), scale)
+    own = _turned_mask([chromosome], linear, offset, (height, width))
+    others = _turned_mask(neighbours, linear, offset, (height, width))
+    weight = _soft_edge(own, others, scale)
     return np.asarray(np.round(255.0 - _PRINT_DEPTH * tone * weight), dtype=np.uint8)
 
 
@@ -74,21 +83,26 @@ def sprite_margin(scale: float) -> int:
     return math.ceil(3.0 * _EDGE_PX * scale)
 
 
-def _soft_mask(
-    chromosome: Chromosome,
+def _turned_mask(
+    chromosomes: Sequence[Chromosome],
     linear: NDArray[np.float64],
     offset: NDArray[np.float64],
     shape: tuple[int, int],
-    scale: float,
-) -> NDArray[np.float32]:
+) -> NDArray[np.uint8]:
     shift = 4
     mask = np.zeros(shape, dtype=np.uint8)
-    for polygon in chromosome.mask:
+    for polygon in (polygon for chromosome in chromosomes for polygon in chromosome.mask):
         points = (np.array(polygon) @ linear.T + offset - 0.5) * (1 << shift)
         cv2.fillPoly(mask, [np.round(points).astype(np.int32)], 255, cv2.LINE_AA, shift)
+    return mask
+
+
+def _soft_edge(own: NDArray[np.uint8], others: NDArray[np.uint8], scale: float) -> NDArray[np.float32]:
+    """The mask, grown a little where nobody else is and blurred; what two share stays in both."""
     reach = max(1, round(_EDGE_PX * scale))
-    grown = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
-    soft = cv2.GaussianBlur(grown.astype(np.float32), (0, 0), 0.5 * _EDGE_PX * scale)
+    grown = cv2.dilate(own, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
+    free = cv2.max(own, cv2.min(grown, cv2.bitwise_not(others)))
+    soft = cv2.GaussianBlur(free.astype(np.float32), (0, 0), 0.5 * _EDGE_PX * scale)
     return np.asarray(soft / np.float32(255.0), dtype=np.float32)
 
 

@@ -157,3 +157,14 @@ def test_every_flag_has_words() -> None:
     words = flag_words(tuple(QualityFlag))
     assert len(set(words)) == len(QualityFlag)
     assert all(words)
+
+
+def test_a_neighbour_is_kept_out_of_the_soft_edge(male: SpreadTruth, spread: Spread) -> None:
+    levels = stain_range(male.grey)
+    touching = next(one for one in spread.chromosomes if one.touching)
+    frame = upright_frame(touching)
+    neighbours = [spread.chromosomes[index] for index in touching.touching]
+    alone = draw_sprite(male.grey, levels, touching, frame, 3.0)
+    parted = draw_sprite(male.grey, levels, touching, frame, 3.0, neighbours)
+    assert parted.astype(int).sum() > alone.astype(int).sum()
+    assert (parted.astype(int) >= alone.astype(int) - 1).all()
