@@ -31,7 +31,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """One measured value: the median of `n` samples between the quartiles `low` and `high`."""
+    """One measured value with its spread.
+
+    `summarise` gives the median of `n` samples between their quartiles; where there are no repetitions, as for
+    an accuracy over `n` objects, `low` and `high` are the ends of the 95 % interval.
+    """
 
     name: str
     value: float
@@ -83,7 +87,7 @@ def publish(
         held = f"  target {row.target} {row.verdict}" if row.target else ""
         print(
             f"{row.name:<{width}}  {row.value:10.3f} {row.unit:<3} n={row.n:<3}"
-            f" quartiles {row.low:.3f} to {row.high:.3f}{held}"
+            f" between {row.low:.3f} and {row.high:.3f}{held}"
         )
     document = {
         "benchmark": name,
