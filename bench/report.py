@@ -33,8 +33,8 @@ class Target:
 class Row:
     """One measured value with its spread.
 
-    `summarise` gives the median of `n` samples between their quartiles; where there are no repetitions, as for
-    an accuracy over `n` objects, `low` and `high` are the ends of the 95 % interval.
+    `summarise` gives the median of `n` samples between their quartiles; where there are no repetitions, as
+    for an accuracy over `n` objects, `low` and `high` are the ends of the 95 % interval.
     """
 
     name: str
