@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.errors import InferenceFailed, PackRejected
+from appliance.models.golden_objects import pair_objects
 from appliance.models.manifest import GoldenCase, Manifest, TensorEntry, Tolerance
 from appliance.models.pack import ModelPack
 from engines.contract import Engine
@@ -99,10 +100,7 @@ def check_golden(pack: ModelPack, engine: Engine) -> tuple[GoldenResult, ...]:
             raise InferenceFailed(
                 f"golden case {case.file} of {pack.manifest.name} could not run: {exc}"
             ) from exc
-        results.extend(
-            _judge(case.file, name, tolerance, actual[name], expected[name])
-            for name, tolerance in case.tolerance.items()
-        )
+        results.extend(_judge_case(case, actual, expected))
     return tuple(results)
 
 
@@ -139,12 +137,35 @@ def _check_arrays(
             f"expected inputs {', '.join(sorted(wanted))} in golden case {case.file}"
             f" and got {', '.join(sorted(inputs)) or 'none'}"
         )
-    missing = sorted(set(case.tolerance) - set(expected))
+    missing = sorted(case.needed_outputs - set(expected))
     if missing:
         raise PackRejected(
-            f"expected outputs {', '.join(sorted(case.tolerance))} in golden case {case.file}"
+            f"expected outputs {', '.join(sorted(case.needed_outputs))} in golden case {case.file}"
             f" and got none for {', '.join(missing)}"
         )
+
+
+def _judge_case(
+    case: GoldenCase, actual: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]
+) -> list[GoldenResult]:
+    strangers = [name for name in sorted(case.needed_outputs) if actual[name].shape != expected[name].shape]
+    if case.matching is None or strangers:
+        return [
+            _judge(case.file, name, tolerance, actual[name], expected[name])
+            for name, tolerance in case.tolerance.items()
+        ]
+    pairs = pair_objects(expected, actual, case.matching)
+    if pairs.share < case.matching.min_share:
+        sentence = (
+            f"{case.file}: expected {case.matching.min_share:.0%} of the objects of score"
+            f" {case.matching.min_score:g} and more again and got {pairs.share:.0%}"
+        )
+        worst = Agreement(cosine=-1.0, max_abs=math.inf)
+        return [GoldenResult(case.file, case.matching.boxes, worst, passed=False, sentence=sentence)]
+    return [
+        _judge(case.file, name, tolerance, actual[name][:, pairs.actual], expected[name][:, pairs.expected])
+        for name, tolerance in case.tolerance.items()
+    ]
 
 
 def _judge(

@@ -119,6 +119,18 @@ class Tolerance(_Part):
         return self
 
 
+class ObjectMatching(_Part):
+    """For outputs that list objects in slots, all of shape [1, slots, …]: objects are looked for by overlap,
+    and only those that are found again are held against the tolerances.
+    """
+
+    boxes: TensorName  # [1, slots, 4], corners x0, y0, x1, y1
+    scores: TensorName  # [1, slots]
+    min_score: Annotated[float, Field(gt=0, le=1)]  # from here on an object has to be there on both sides
+    min_iou: Annotated[float, Field(gt=0, le=1)]  # overlap from which on two boxes are one object
+    min_share: Annotated[float, Field(gt=0, le=1)]  # of the objects, how many have to be found again
+
+
 class GoldenCase(_Part):
     """A known answer: an .npz with arrays `input.NAME` and `output.NAME`; outputs without tolerance are not
     compared.
@@ -126,6 +138,13 @@ class GoldenCase(_Part):
 
     file: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     tolerance: dict[TensorName, Tolerance] = Field(min_length=1)
+    matching: ObjectMatching | None = None  # None: every output is compared as it stands
+
+    @property
+    def needed_outputs(self) -> frozenset[str]:
+        """Outputs that the case has to hold."""
+        slots = () if self.matching is None else (self.matching.boxes, self.matching.scores)
+        return frozenset((*self.tolerance, *slots))
 
 
 class Acceptance(_Part):
@@ -192,7 +211,7 @@ class Manifest(_Part):
                     raise ValueError(f"expected each {kind} once and got {name} {times} times")
         outputs = {entry.name for entry in self.outputs}
         for case in self.golden_cases:
-            unknown = sorted(set(case.tolerance) - outputs)
+            unknown = sorted(case.needed_outputs - outputs)
             if unknown:
                 raise ValueError(
                     f"expected tolerances for {', '.join(sorted(outputs))} and got {', '.join(unknown)}"

@@ -182,6 +182,7 @@ class Builder:
             model=model,
             golden=self._golden(recipe, model),
             tolerance=recipe.golden.tolerance,
+            matching=recipe.golden.matching,
             acceptance=[
                 Acceptance(
                     metric=each.metric, bound=each.bound, limit=each.limit, measured=each.measured, n=each.n

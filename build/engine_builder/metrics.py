@@ -14,6 +14,8 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.models.golden_objects import box_iou
+
 Boxes = NDArray[np.float64]
 """(N, 4) as x0, y0, x1, y1 in pixels."""
 
@@ -47,16 +49,6 @@ class Interval:
     low: float
     high: float
     n: int  # independent or clustered samples behind it, as the metric's documentation says
-
-
-def box_iou(first: Boxes, second: Boxes) -> NDArray[np.float64]:
-    """Intersection over union of every pair: (N, 4) and (M, 4) → (N, M); 0 where both are empty."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0.0, None), axis=2)
-    areas = [np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None), axis=1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
 def match(image: ScoredImage, min_iou: float) -> NDArray[np.int64]:

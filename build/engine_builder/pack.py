@@ -22,6 +22,7 @@ from appliance.models.manifest import (
     GoldenCase,
     Manifest,
     ModelCard,
+    ObjectMatching,
     PackFile,
     Precision,
     Role,
@@ -53,6 +54,7 @@ class PackDraft:
     model: Path
     golden: Sequence[GoldenAnswer]
     tolerance: Mapping[str, Tolerance]
+    matching: ObjectMatching | None
     acceptance: Sequence[Acceptance]
     card_text: str
     summary: str
@@ -81,7 +83,7 @@ def write_pack(draft: PackDraft, directory: Path) -> ModelPack:
     for number, answer in enumerate(draft.golden, start=1):
         file = f"golden/{number:02}.npz"
         (part / file).write_bytes(_npz(answer))
-        cases.append(GoldenCase(file=file, tolerance=dict(draft.tolerance)))
+        cases.append(GoldenCase(file=file, tolerance=dict(draft.tolerance), matching=draft.matching))
     manifest = Manifest(
         manifest_version=1,
         name=draft.name,

@@ -21,6 +21,7 @@ from appliance.models.contract import Contract, channel_mismatch
 from appliance.models.manifest import (
     Labels,
     Name,
+    ObjectMatching,
     Precision,
     Preprocessing,
     Role,
@@ -135,6 +136,7 @@ class GoldenPart(_Part):
     source: CallableName  # workspace → samples
     cases: Annotated[int, Field(ge=1, le=16)] = 1
     tolerance: dict[str, Tolerance]
+    matching: ObjectMatching | None = None
 
 
 class CardPart(_Part):

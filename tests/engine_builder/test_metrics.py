@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from appliance.models.golden_objects import box_iou
 from engine_builder.metrics import (
     ScoredImage,
     average_precision,
     average_precision_interval,
-    box_iou,
     class_hits,
     cluster_bootstrap,
     exact_counts,

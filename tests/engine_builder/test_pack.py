@@ -46,6 +46,7 @@ def draft(tmp_path: Path) -> PackDraft:
         model=model,
         golden=golden,
         tolerance={"logits": Tolerance(min_cosine=0.999, max_abs=0.01)},
+        matching=None,
         acceptance=[Acceptance(metric="share", bound="at_least", limit=0.1, measured=0.5, n=9)],
         card_text="# Tiny\n",
         summary="Sorts noise.",

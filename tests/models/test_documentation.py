@@ -6,6 +6,7 @@ from appliance.models.manifest import (
     Labels,
     Manifest,
     ModelCard,
+    ObjectMatching,
     PackFile,
     Precision,
     Preprocessing,
@@ -29,6 +30,7 @@ def test_every_key_of_a_manifest_is_documented() -> None:
         Labels,
         Tolerance,
         GoldenCase,
+        ObjectMatching,
         Acceptance,
         ModelCard,
     )

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from appliance.errors import InferenceFailed, PackRejected
 from appliance.models.golden import agreement, check_golden, read_golden, shape_mismatch
 from appliance.models.pack import ModelPack
 from engines.tensor_spec import TensorSpec
-from tests.simulators.packs import NumpyEngine, rewrite, save_golden
+from tests.simulators.packs import NumpyEngine, Tree, rewrite, save_golden
 
 
 def test_agreement_of_hand_computed_arrays() -> None:
@@ -60,6 +62,63 @@ def test_golden_cases_with_wrong_arrays_are_rejected(pack_directory: Path) -> No
         rewrite(pack_directory)
         with pytest.raises(PackRejected, match="got none for logits"):
             check_golden(ModelPack.open(pack_directory), engine)
+
+
+class SlotEngine(NumpyEngine):
+    """Answers with the objects that it was given, whatever it is asked."""
+
+    def __init__(self, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+        super().__init__(
+            outputs=(TensorSpec("boxes", "FP32", (1, 2, 4)), TensorSpec("scores", "FP32", (1, 2)))
+        )
+        self.answer = {"boxes": boxes, "scores": scores}
+
+    def _infer(self, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        del tensors
+        return self.answer
+
+
+def test_objects_may_change_slots_but_not_places(pack_directory: Path) -> None:
+    boxes = np.array([[[0, 0, 10, 10], [20, 0, 30, 10]]], np.float32)
+    scores = np.array([[0.9, 0.89]], np.float32)
+    arrays = {
+        "input.crops": np.zeros((1, 1, 2, 2), np.float32),
+        "output.boxes": boxes,
+        "output.scores": scores,
+    }
+    save_golden(pack_directory / "golden" / "first.npz", arrays)
+
+    def slots(tree: Tree) -> None:
+        tree["outputs"] = [
+            {"name": "boxes", "datatype": "FP32", "shape": [1, 2, 4]},
+            {"name": "scores", "datatype": "FP32", "shape": [1, 2]},
+        ]
+        tree["labels"] = {"names": ["object"]}
+        case = tree["golden_cases"][0]
+        case["tolerance"] = {"boxes": {"max_abs": 1}, "scores": {"max_abs": 0.05}}
+        case["matching"] = {
+            "boxes": "boxes",
+            "scores": "scores",
+            "min_score": 0.5,
+            "min_iou": 0.7,
+            "min_share": 0.9,
+        }
+
+    rewrite(pack_directory, slots)
+    rewrite(pack_directory)  # the contract has changed with the outputs
+    pack = ModelPack.open(pack_directory)
+    swapped = boxes[:, ::-1].copy()
+    with SlotEngine(swapped, scores) as engine:
+        assert [result.passed for result in check_golden(pack, engine)] == [True, True]
+    with SlotEngine(swapped, scores - np.float32(0.3)) as engine:
+        assert [result.sentence for result in check_golden(pack, engine) if not result.passed] == [
+            "golden/first.npz: expected in scores a difference of at most 0.05 and got 0.31"
+        ]
+    with SlotEngine(boxes + np.float32(40), scores) as engine:
+        (result,) = check_golden(pack, engine)
+    assert result.sentence == (
+        "golden/first.npz: expected 90% of the objects of score 0.5 and more again and got 0%"
+    )
 
 
 def test_pickles_are_not_read(tmp_path: Path) -> None:
