@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,12 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from appliance.models.golden_objects import box_iou
 from appliance.models.preprocessing import field_input
+from engine_builder.metrics import ScoredImage, average_precision, exact_counts, match
 from engine_builder.recipe import Infer, Measurement, Tensors
 from engine_builder.training.spreads import STAIN_UNITS, Field
 
 _UNKNOWN = 255
 _IOU = 0.5
+_SURE = 0.5
+"""Score from which on an object counts, where a threshold is needed."""
 
 
 def torch_infer(
@@ -56,60 +62,45 @@ def segmenter_scores(infer: Infer, fields: Sequence[Field]) -> Mapping[str, Meas
     }
 
 
-def pair_overlaps(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of corner boxes: (N, 4) and (M, 4) → (N, M)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.asarray(shared / np.maximum(union, 1e-6), np.float32)
-
-
-def matched(found: NDArray[np.float32], truth: NDArray[np.float32], iou: float = _IOU) -> NDArray[np.bool_]:
-    """Which found boxes, in order of falling score, take a truth box that none before took (COCO's rule)."""
-    hits = np.zeros(len(found), dtype=np.bool_)
-    if not len(truth) or not len(found):
-        return hits
-    table = pair_overlaps(found, truth)
-    taken = np.zeros(len(truth), dtype=np.bool_)
-    for row in range(len(found)):
-        best = int(np.argmax(np.where(taken, -1.0, table[row])))
-        if not taken[best] and table[row, best] >= iou:
-            taken[best] = hits[row] = True
-    return hits
-
-
-def average_precision(hits: NDArray[np.bool_], scores: NDArray[np.float32], total: int) -> float:
-    """Area under the interpolated precision-recall curve, all points."""
-    flags = hits[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(flags) / np.arange(1, len(flags) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((precision * flags).sum() / max(total, 1))
-
-
 def detector_scores(infer: Infer, fields: Sequence[Field]) -> Mapping[str, Measurement]:
     """Box AP50, recall and precision at score 0.5, share of fields with the exact count."""
-    hits, scores, found, right, total, exact = [], [], 0, 0, 0, 0
-    for field in fields:
-        canvas, placement = field_input(field.stain.astype(np.float32) / STAIN_UNITS, max_scale=1.0)
-        answer = infer({"image": canvas})
-        corners = np.concatenate([field.boxes[:, :2], field.boxes[:, :2] + field.boxes[:, 2:]], axis=1)
-        truth = corners * placement.scale + np.array([placement.left, placement.top] * 2)
-        score = answer["scores"][0]
-        hit = matched(answer["boxes"][0], truth.astype(np.float32))
-        hits.append(hit)
-        scores.append(score)
-        found += int((score > 0.5).sum())
-        right += int((hit & (score > 0.5)).sum())
-        total += len(truth)
-        exact += int((score > 0.5).sum()) == len(truth)
+    images = [_detections(infer, field) for field in fields]
+    sure = [_at_least(image, _SURE) for image in images]
+    right = sum(int((match(image, _IOU) >= 0).sum()) for image in sure)
+    found = sum(len(image.scores) for image in sure)
+    total = sum(len(image.true_boxes) for image in sure)
+    exact, _ = exact_counts(sure)
     return {
-        "ap50": Measurement(average_precision(np.concatenate(hits), np.concatenate(scores), total), total),
+        "ap50": Measurement(average_precision(images, _IOU), total),
         "recall": Measurement(right / max(total, 1), total),
         "precision": Measurement(right / max(found, 1), found),
         "count_exact": Measurement(exact / max(len(fields), 1), len(fields)),
     }
+
+
+def _detections(infer: Infer, field: Field) -> ScoredImage:
+    canvas, placement = field_input(field.stain.astype(np.float32) / STAIN_UNITS, max_scale=1.0)
+    answer = infer({"image": canvas})
+    scores = answer["scores"][0].astype(np.float64)
+    filled = scores > 0  # the slots behind are padding
+    corners = np.concatenate([field.boxes[:, :2], field.boxes[:, :2] + field.boxes[:, 2:]], axis=1)
+    truth = corners * placement.scale + np.array([placement.left, placement.top] * 2)
+    return _unlabelled(answer["boxes"][0][filled], scores[filled], truth)
+
+
+def _unlabelled(boxes: NDArray[Any], scores: NDArray[Any], truth: NDArray[Any]) -> ScoredImage:
+    return ScoredImage(
+        boxes=boxes.astype(np.float64),
+        scores=scores.astype(np.float64),
+        labels=np.zeros(len(boxes), np.int64),
+        true_boxes=truth.astype(np.float64),
+        true_labels=np.zeros(len(truth), np.int64),
+    )
+
+
+def _at_least(image: ScoredImage, score: float) -> ScoredImage:
+    kept = image.scores > score
+    return replace(image, boxes=image.boxes[kept], scores=image.scores[kept], labels=image.labels[kept])
 
 
 def two_views(infer: Infer, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -150,35 +141,25 @@ def film_scores(
         infer: answers {"images"} with {"output0"}.
         films: image (640, 640) 0..1, boxes (N, 4) corners, labels (N,).
     """
-    found: dict[int, list[tuple[NDArray[np.bool_], NDArray[np.float32]]]] = {}
-    totals: dict[int, int] = {}
+    by_label: dict[int, list[ScoredImage]] = {}
     for image, boxes, labels in films:
         raw = infer({"images": np.repeat(image[None, None], 3, axis=1)})["output0"][0]
-        corners = np.concatenate([raw[:2] - raw[2:4] / 2, raw[:2] + raw[2:4] / 2]).T
+        corners = np.concatenate([raw[:2] - raw[2:4] / 2, raw[:2] + raw[2:4] / 2]).T.astype(np.float64)
         for label in range(raw.shape[0] - 4):
             kept = _suppressed(corners, raw[4 + label])
-            wanted = boxes[labels == label]
-            totals[label] = totals.get(label, 0) + len(wanted)
-            hits = matched(corners[kept], wanted, iou=0.4)
-            found.setdefault(label, []).append((hits, raw[4 + label][kept]))
-    present = [label for label, total in totals.items() if total]
-    precisions = [
-        average_precision(
-            np.concatenate([h for h, _ in found[label]]),
-            np.concatenate([s for _, s in found[label]]),
-            totals[label],
-        )
-        for label in present
-    ]
-    return {"map40": Measurement(float(np.mean(precisions)), sum(totals.values()))}
+            film = _unlabelled(corners[kept], raw[4 + label][kept], boxes[labels == label])
+            by_label.setdefault(label, []).append(film)
+    present = [images for images in by_label.values() if any(len(film.true_boxes) for film in images)]
+    precisions = [average_precision(images, min_iou=0.4) for images in present]
+    return {"map40": Measurement(float(np.mean(precisions)), sum(len(boxes) for _, boxes, _ in films))}
 
 
-def _suppressed(corners: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.int64]:
+def _suppressed(corners: NDArray[np.float64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """Indices left by greedy suppression at IoU 0.5 of one class, best first."""
     order = np.flatnonzero(scores > 0.02)
     order = order[np.argsort(-scores[order])][:100]
     kept: list[int] = []
     for index in order:
-        if not kept or pair_overlaps(corners[index][None], corners[kept]).max() < 0.5:
+        if not kept or box_iou(corners[index][None], corners[kept]).max() < 0.5:
             kept.append(int(index))
     return np.array(kept, dtype=np.int64)
