@@ -117,6 +117,7 @@ class KaryotypePipeline:
         chromosomes = _chromosomes(
             objects, probabilities, assigned, angles, orientations, self._settings.classes
         )
+        quality.require_cell([one.confidence for one in chromosomes], self._settings.quality)
         spread = self._conclude(image, field, objects, chromosomes)
         ended(StageEvent(stage.report(), region, objects.detected, chromosomes))
         return spread, tuple(reports)

@@ -89,6 +89,25 @@ def require_chromosomes(probabilities: NDArray[np.float64], settings: QualitySet
         )
 
 
+def require_cell(confidences: Sequence[float], settings: QualitySettings) -> None:
+    """Refuse objects that only resemble a few classes, far more often than a cell has them.
+
+    Args:
+        confidences: of each object's class, once the classes were shared out as those of one cell.
+        settings: smallest median of them.
+
+    Raises:
+        UnsuitableImage: if the median is below it.
+    """
+    median = float(np.median(confidences))
+    if median < settings.min_median_assigned:
+        raise UnsuitableImage(
+            "no metaphase spread found: the objects in the field do not make up a human cell, expected a"
+            f" median confidence of the shared-out classes of at least {settings.min_median_assigned:.2f}"
+            f" and got {median:.2f}"
+        )
+
+
 def sharpness(stain: NDArray[np.float32], scale: float = 0.5) -> float:
     """Steepness of the stain's edges: the 99th percentile of the gradient at half scale, in stain per pixel.
 

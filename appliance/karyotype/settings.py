@@ -66,6 +66,9 @@ class QualitySettings:
     min_sharpness: float = 0.24  # of `quality.sharpness`; below it the answer carries OUT_OF_FOCUS
     min_chromosomes: int = 8  # fewer objects are no metaphase spread
     min_median_confidence: float = 0.25  # a median class confidence below it means: these are no chromosomes
+    # The least of 29 validation spreads was 0.29; pebbles and noise, which look like two or three classes
+    # over and over, came to 0.10 at most.
+    min_median_assigned: float = 0.2  # the same after the classes were shared out as one cell's
     iscn_counts: tuple[int, int] = (44, 48)  # counts for which a numerical karyotype is stated at all
     iscn_max_changes: int = 2  # more gains and losses in one cell are more likely wrong classes than biology
 
