@@ -20,7 +20,6 @@ QUIET: Final[Colour] = (132, 122, 116)
 FAINT: Final[Colour] = (214, 208, 204)
 PAPER: Final[Colour] = (255, 255, 255)
 AMBER: Final[Colour] = (0, 128, 226)
-RED: Final[Colour] = (40, 40, 200)
 
 REGULAR: Final = 400
 BOLD: Final = 700

@@ -13,7 +13,6 @@ from appliance.imaging.exif import read_orientation
 from appliance.imaging.header import Header
 
 BASELINE_TO_PROGRESSIVE = (0xC0, 0xC1, 0xC2)  # sequential and progressive DCT with Huffman codes
-LOSSLESS = 0xC3
 JPEG_LS = 0xF7
 
 MAX_SEGMENTS = 10_000  # a real file has some dozens before its first scan

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -60,11 +60,6 @@ class Measurement:
 
     value: float
     n: int
-
-
-SampleSource = Callable[[Workspace], Iterable[Tensors]]
-MetricSource = Callable[[Workspace, Infer], Mapping[str, Measurement]]
-NetworkSource = Callable[[Path], Any]
 
 
 class _Part(BaseModel):

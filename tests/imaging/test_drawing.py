@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.imaging.drawing import BOLD, INK, PAPER, RED, Canvas
+from appliance.imaging.drawing import BOLD, INK, PAPER, Canvas
+
+RED = (40, 40, 200)
 
 
 def drawn(canvas: Canvas) -> tuple[int, int, int, int]:

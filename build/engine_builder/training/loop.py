@@ -147,10 +147,3 @@ class Trainer:
         with (self.folder / f"{self.name}.jsonl").open("a") as curve:
             curve.write(json.dumps(line) + "\n")
         self._console.print(f"{self.name} {line}", highlight=False)
-
-
-def load_average(network: nn.Module, checkpoint: Path) -> nn.Module:
-    """Load a checkpoint's averaged weights for evaluation or export."""
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    network.load_state_dict(stored["average"])
-    return network.eval()
