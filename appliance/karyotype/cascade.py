@@ -159,9 +159,11 @@ class KaryotypePipeline:
             candidates.extend(found)
         fitted = fit_masks(without_repeats(candidates, settings), field.stain, settings)
         instances = suppress(without_nuclei(fitted, field.map, settings), settings)
-        quality.require_spread(len(instances), self._settings.quality)
+        quality.require_spread([one.score for one in instances], self._settings.quality)
         instances.sort(key=lambda one: (one.top, one.left))
-        detected = tuple(DetectedObject(bounding_box(one), outline(one), one.score) for one in instances)
+        detected = tuple(
+            DetectedObject(one.found or bounding_box(one), outline(one), one.score) for one in instances
+        )
         return _Objects(instances, detected, touching(instances), at_limit)
 
     def _classify(

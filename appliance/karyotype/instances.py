@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.analysis import Box
 from appliance.karyotype.settings import DetectionSettings
 from appliance.karyotype.tiling import Window
 
@@ -54,6 +55,8 @@ class Instance:
     mask: NDArray[np.bool_]
     score: float
     rank: float
+    found: Box | None = None
+    """The detector's own box, with a little room round the stain, as people draw boxes."""
 
     @property
     def area_px(self) -> int:
@@ -219,4 +222,13 @@ def _instance(pasted: _Pasted, mask: NDArray[np.bool_], min_mask_px: int) -> Ins
         mask=np.ascontiguousarray(tight),
         score=candidate.score,
         rank=candidate.rank,
+        found=_inside(candidate.box, pasted.window),
     )
+
+
+def _inside(box: NDArray[np.float32], window: tuple[slice, slice]) -> Box:
+    """A detector's box inside the image; it holds every pixel that its mask was pasted to."""
+    rows, columns = window
+    left, top = max(float(box[0]), float(columns.start)), max(float(box[1]), float(rows.start))
+    right, bottom = min(float(box[2]), float(columns.stop)), min(float(box[3]), float(rows.stop))
+    return Box(left, top, right - left, bottom - top)

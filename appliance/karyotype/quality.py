@@ -58,16 +58,27 @@ def no_spread(search: RegionSearch) -> UnsuitableImage:
     return UnsuitableImage("no metaphase spread found: nothing in the field looks like a chromosome")
 
 
-def require_spread(number: int, settings: QualitySettings) -> None:
-    """Refuse a field with too few objects.
+def require_spread(scores: Sequence[float], settings: QualitySettings) -> None:
+    """Refuse a field with too few objects, or with objects that the detector itself doubts.
+
+    Args:
+        scores: detection score of each object.
+        settings: least number, and smallest median of the scores.
 
     Raises:
-        UnsuitableImage: if fewer than `min_chromosomes` were detected.
+        UnsuitableImage: if fewer than `min_chromosomes` were detected, or with too little certainty.
     """
+    number = len(scores)
     if number < settings.min_chromosomes:
         raise UnsuitableImage(
             f"no metaphase spread found: expected at least {settings.min_chromosomes} chromosomes"
             f" and got {number} chromosome-like object{'' if number == 1 else 's'}"
+        )
+    median = float(np.median(scores))
+    if median < settings.min_median_detection:
+        raise UnsuitableImage(
+            "no metaphase spread found: the objects in the field are hardly like chromosomes, expected a"
+            f" median detection confidence of at least {settings.min_median_detection:.2f} and got {median:.2f}"
         )
 
 

@@ -245,7 +245,7 @@ def test_objects_that_resemble_nothing_are_refused(male: SpreadTruth) -> None:
 
 def test_pebbles_that_all_look_like_one_class_are_refused(male: SpreadTruth) -> None:
     alike = dict.fromkeys(range(len(male.masks)), ("21", 0.95))
-    with pytest.raises(UnsuitableImage, match=r"do not make up a human cell.*at least 0\.20 and got 0\.0"):
+    with pytest.raises(UnsuitableImage, match=r"do not make up a human cell.*at least 0\.32 and got 0\.0"):
         analyze(male, Spoil(confused=alike))
 
 
