@@ -12,7 +12,7 @@ SETTINGS = QualitySettings(min_chromosomes=8, min_median_detection=0.72)
 
 
 def test_too_few_objects_are_no_spread() -> None:
-    with pytest.raises(UnsuitableImage, match="at least 8 chromosomes and got 1 chromosome-like object$"):
+    with pytest.raises(UnsuitableImage, match=r"at least 8 chromosomes and got 1 chromosome-like object$"):
         require_spread([0.99], SETTINGS)
 
 
