@@ -77,8 +77,9 @@ def require_spread(scores: Sequence[float], settings: QualitySettings) -> None:
     median = float(np.median(scores))
     if median < settings.min_median_detection:
         raise UnsuitableImage(
-            "no metaphase spread found: the objects in the field are hardly like chromosomes, expected a"
-            f" median detection confidence of at least {settings.min_median_detection:.2f} and got {median:.2f}"
+            "no metaphase spread found: the objects in the field are hardly like chromosomes,"
+            " expected a median detection confidence of at least"
+            f" {settings.min_median_detection:.2f} and got {median:.2f}"
         )
 
 
