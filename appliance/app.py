@@ -28,6 +28,7 @@ from appliance.models.registry import LoadEvent, ModelRegistry, ModelState
 from appliance.results import ResultStore, Retention
 from appliance.rpc import RpcServer, ServerLimits, Services, serving
 from appliance.service import Analyzer, Checkup
+from appliance.shared_memory import RegionTable
 from appliance.systemd import Notifier, WatchdogThread
 from engines import CompileCache, DeviceProbe, Engine, EngineKind, EngineOptions, open_engine, probe_devices
 
@@ -146,7 +147,15 @@ class Daemon:
             self._clock,
         )
         self._server = RpcServer(
-            Services(analyzer, self._store, self._checkup),
+            Services(
+                analyzer,
+                self._store,
+                self._checkup,
+                self._models,
+                inference,
+                self._shared_memory(),
+                config.inference.max_batch,
+            ),
             server_limits(config),
             tuple(dict.fromkeys((*config.server.listen, f"unix:{config.socket_path}"))),
         )
@@ -156,6 +165,12 @@ class Daemon:
         self._resources.callback(self._stop_edges)
         decoder.warm_up()
         LOG.info("listening on %s", ", ".join(self.addresses))
+
+    def _shared_memory(self) -> RegionTable:
+        settings = self._config.shared_memory
+        regions = RegionTable(settings.max_regions, settings.max_mib * MIB)
+        self._resources.callback(regions.unregister_all)
+        return regions
 
     def _stop_edges(self) -> None:
         self._store.dismiss_watchers()
@@ -265,4 +280,5 @@ def server_limits(config: Config) -> ServerLimits:
         max_watchers=server.max_watchers,
         max_message_bytes=server.max_message_mib * MIB,
         max_request_s=server.max_request_s,
+        max_streams=server.max_streams,
     )

@@ -70,6 +70,10 @@ class Deadline:
         """Seconds left, negative once it has passed, infinity without a deadline."""
         return self.at_s - self.monotonic_s()
 
+    def sooner(self, seconds: float) -> Deadline:
+        """This deadline, or `seconds` from now if that comes first."""
+        return Deadline(min(self.at_s, self.monotonic_s() + seconds), self.monotonic_s)
+
     def check(self) -> None:
         """Raise DeadlineExceeded once the moment has passed."""
         remaining_s = self.remaining_s()

@@ -55,6 +55,8 @@ class ServerConfig(_Section):
     workers: Annotated[int, Field(ge=2, le=64)] = 8  # requests handled at a time
     max_waiting: Annotated[int, Field(ge=1, le=1024)] = 32  # further requests accepted beyond the workers
     max_watchers: Annotated[int, Field(ge=1, le=32)] = 4  # open WatchResults streams; each one holds a worker
+    # open ModelStreamInfer streams; each one holds a thread of its own
+    max_streams: Annotated[int, Field(ge=1, le=64)] = 8
     max_message_mib: Annotated[int, Field(ge=1, le=1024)] = 80  # largest request or reply
     # longest deadline, also for callers that set none
     max_request_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
@@ -76,11 +78,20 @@ class InferenceConfig(_Section):
     """Queues and engines."""
 
     queue_capacity: Annotated[int, Field(ge=1, le=1024)] = 32  # requests that wait for one model
+    # largest size of a dynamic dimension in a raw tensor (Open Inference Protocol)
+    max_batch: Annotated[int, Field(ge=1, le=4096)] = 128
     threads: Annotated[int, Field(ge=0, le=256)] = 0  # CPU threads of one engine; 0 lets the runtime choose
     engine: Annotated[str, Field(pattern="^(auto|openvino|onnxruntime|tensorrt)$")] = "auto"
     cache_dir: Path | None = None  # compiled engines; none means STATE_DIR/engines
     cache_max_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 2048  # the engines unused longest go beyond this
     drain_s: Annotated[float, Field(gt=0, le=600)] = 30.0  # how long a swap of models waits for the old one
+
+
+class SharedMemoryConfig(_Section):
+    """POSIX shared memory that callers register (Open Inference Protocol)."""
+
+    max_regions: Annotated[int, Field(ge=0, le=4096)] = 64  # 0 turns it off
+    max_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 1024  # in all regions together
 
 
 class ResultsConfig(_Section):
@@ -111,6 +122,7 @@ class Config(_Section):
     server: ServerConfig = ServerConfig()
     images: ImagesConfig = ImagesConfig()
     inference: InferenceConfig = InferenceConfig()
+    shared_memory: SharedMemoryConfig = SharedMemoryConfig()
     results: ResultsConfig = ResultsConfig()
     models: ModelsConfig = ModelsConfig()
     log: LogConfig = LogConfig()

@@ -12,6 +12,9 @@ ApplianceError
 │   ├── DecodeTimeout           the image needs more time to decode than one may
 │   └── UnsuitableImage         a readable image without what the pipeline looks for (blank field, no spread)
 ├── NotFound                no such result, model or case
+├── AlreadyExists           the name is taken
+├── NotAllowed              the caller may not do this
+├── NotOffered              this box does not do this, whoever asks
 ├── LimitExceeded           a bounded queue or table is full; try again later (carries retry_after_s)
 ├── DeadlineExceeded        the caller's time ran out before the work was done
 ├── Cancelled               the caller hung up
@@ -72,6 +75,18 @@ class UnsuitableImage(InvalidInput):
 
 class NotFound(ApplianceError):
     """No such result, model or case."""
+
+
+class AlreadyExists(ApplianceError):
+    """The name is taken."""
+
+
+class NotAllowed(ApplianceError):
+    """The caller may not do this."""
+
+
+class NotOffered(ApplianceError):
+    """This box does not do this, whoever asks."""
 
 
 class LimitExceeded(ApplianceError):

@@ -1,7 +1,7 @@
 """Generates appliance/pb/ from proto/: `python proto/generate.py`, or with --check fails if it would change.
 
-protoc derives Python's import paths from the proto's own path (appliance/v1), which is no place for code; so
-the output goes to a temporary directory first and its imports are pointed at appliance.pb.
+protoc derives Python's import paths from the proto's own path (appliance/v1, inference), which is no place
+for code; so the output goes to a temporary directory first and its imports are pointed at appliance.pb.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from grpc_tools import protoc
 
 PROTO_ROOT = Path(__file__).resolve().parent
 OUTPUT = PROTO_ROOT.parent / "appliance" / "pb"
-PACKAGE = "appliance/v1"
-INIT = '"""Generated from proto/appliance/v1 by proto/generate.py; do not edit."""\n'
+PACKAGES = ("appliance/v1", "inference")
+INIT = '"""Generated from proto/ by proto/generate.py; do not edit."""\n'
 
 
 def generate() -> dict[str, str]:
     """File name → text of every generated module."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # protoc-gen-mypy
     well_known = resources.files("grpc_tools") / "_proto"
-    sources = sorted(str(path.relative_to(PROTO_ROOT)) for path in (PROTO_ROOT / PACKAGE).glob("*.proto"))
+    sources = sorted(
+        str(path.relative_to(PROTO_ROOT))
+        for package in PACKAGES
+        for path in (PROTO_ROOT / package).glob("*.proto")
+    )
     with tempfile.TemporaryDirectory() as directory:
         status = protoc.main(
             [
@@ -40,18 +44,23 @@ def generate() -> dict[str, str]:
         )
         if status != 0:
             raise SystemExit(f"expected protoc to succeed and got exit status {status}")
-        written = sorted((Path(directory) / PACKAGE).glob("*.py*"))
-        texts = {path.name: path.read_text() for path in written if has_content(path)}
-    repointed = {
-        name: text.replace("from appliance.v1 import ", "from appliance.pb import ")
-        for name, text in texts.items()
-    }
-    return {"__init__.py": INIT} | repointed
+        texts = {
+            path.name: repoint(path.read_text(), package)
+            for package in PACKAGES
+            for path in sorted((Path(directory) / package).glob("*.py*"))
+            if has_content(path, package)
+        }
+    return {"__init__.py": INIT} | texts
 
 
-def has_content(path: Path) -> bool:
+def repoint(text: str, package: str) -> str:
+    """Imports of the package's own modules, from where they will lie."""
+    return text.replace(f"from {package.replace('/', '.')} import ", "from appliance.pb import ")
+
+
+def has_content(path: Path, package: str) -> bool:
     """False for the service modules that protoc writes for a file without services."""
-    source = PROTO_ROOT / PACKAGE / (path.name.split("_pb2")[0] + ".proto")
+    source = PROTO_ROOT / package / (path.name.split("_pb2")[0] + ".proto")
     return "_pb2_grpc" not in path.name or "\nservice " in source.read_text()
 
 

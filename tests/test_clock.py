@@ -25,6 +25,13 @@ def test_never_is_for_ever() -> None:
     assert math.isinf(Deadline.never().remaining_s())
 
 
+def test_the_sooner_of_two_deadlines() -> None:
+    clock = ManualClock()
+    deadline = Deadline.after(10.0, clock.monotonic_s)
+    assert deadline.sooner(3.0).remaining_s() == pytest.approx(3.0)
+    assert deadline.sooner(30.0).remaining_s() == pytest.approx(10.0)
+
+
 def test_the_real_clock_agrees_with_itself() -> None:
     clock = Clock()
     assert clock.now_ms() > 1_700_000_000_000

@@ -1,1 +1,1 @@
-"""Generated from proto/appliance/v1 by proto/generate.py; do not edit."""
+"""Generated from proto/ by proto/generate.py; do not edit."""

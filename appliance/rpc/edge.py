@@ -13,7 +13,7 @@ import grpc
 from appliance.clock import Deadline
 from appliance.errors import ApplianceError
 from appliance.inference import Priority, RequestContext
-from appliance.rpc.statuses import status_of, trailing_metadata
+from appliance.rpc.statuses import kind_of, status_of, trailing_metadata
 
 LOG = logging.getLogger(__name__)
 
@@ -54,6 +54,17 @@ class Edge:
         except Exception:
             self._abort_with_incident(context)
 
+    def explain(self, error: Exception) -> str:
+        """What the caller of a stream is told about one failed request, where the call itself goes on."""
+        if isinstance(error, ApplianceError) and status_of(error) is not grpc.StatusCode.INTERNAL:
+            return f"{kind_of(error)}: {error}"
+        return self._log_incident()
+
+    @property
+    def max_request_s(self) -> float:
+        """Longest deadline in seconds."""
+        return self._max_request_s
+
     def _request_context(
         self, context: grpc.ServicerContext, priority: Priority, unbounded: bool
     ) -> RequestContext:
@@ -65,9 +76,10 @@ class Edge:
         return RequestContext(deadline, cancelled, priority)
 
     def _abort_with_incident(self, context: grpc.ServicerContext) -> None:
+        context.abort(grpc.StatusCode.INTERNAL, self._log_incident())
+
+    def _log_incident(self) -> str:
         # what went wrong stays in the log: its text may hold paths or parts of the input
         incident = secrets.token_hex(4)
         LOG.exception("unexpected error", extra={"incident": incident})
-        context.abort(
-            grpc.StatusCode.INTERNAL, f"the appliance failed on this request; its log has incident {incident}"
-        )
+        return f"the appliance failed on this request; its log has incident {incident}"

@@ -13,6 +13,7 @@ KARYOTYPE = "appliance.v1.KaryotypeService"
 CHEST_XRAY = "appliance.v1.ChestXrayService"
 RESULT = "appliance.v1.ResultService"
 APPLIANCE = "appliance.v1.ApplianceService"
+OPEN_INFERENCE = "inference.GRPCInferenceService"
 ROLES = {
     KARYOTYPE: frozenset({Role.KARYOTYPE_SEGMENTER, Role.KARYOTYPE_DETECTOR, Role.KARYOTYPE_CLASSIFIER}),
     CHEST_XRAY: frozenset({Role.CHEST_XRAY_DETECTOR}),
@@ -21,10 +22,15 @@ ROLES = {
 
 
 def serving(status: CheckupStatus) -> frozenset[str]:
-    """Names of the services that can answer now; the whole server only if all of them can."""
+    """Names of the services that can answer now; the whole server only if all of them can.
+
+    The Open Inference Protocol has a word of its own for each model (ModelReady), so its service tells about
+    all of them together.
+    """
     names = {APPLIANCE}
     if status.store is not None:
         names.add(RESULT)
         ready = {model.role for model, _load in status.models if model.state is ModelState.READY}
         names |= {name for name, roles in ROLES.items() if roles <= ready}
-    return frozenset(names | {OVERALL}) if names >= {RESULT, *ROLES} else frozenset(names)
+    everything = {OVERALL, OPEN_INFERENCE}
+    return frozenset(names | everything) if names >= {RESULT, *ROLES} else frozenset(names)

@@ -15,6 +15,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from appliance.errors import ConfigurationError
+from appliance.inference import InferenceService
+from appliance.models.registry import ModelRegistry
 from appliance.pb import (
     appliance_pb2,
     appliance_pb2_grpc,
@@ -22,6 +24,8 @@ from appliance.pb import (
     chest_xray_pb2_grpc,
     karyotype_pb2,
     karyotype_pb2_grpc,
+    open_inference_pb2,
+    open_inference_pb2_grpc,
     result_pb2,
     result_pb2_grpc,
 )
@@ -30,21 +34,31 @@ from appliance.rpc.appliance_servicer import ApplianceServicer
 from appliance.rpc.chest_xray_servicer import ChestXrayServicer
 from appliance.rpc.edge import Edge
 from appliance.rpc.karyotype_servicer import KaryotypeServicer
+from appliance.rpc.open_inference.calls import InferCalls
+from appliance.rpc.open_inference.catalog import Catalog
+from appliance.rpc.open_inference.pipeline_models import ChestXrayModel, KaryotypeModel
+from appliance.rpc.open_inference.statistics import StatisticsTable
+from appliance.rpc.open_inference.tensor_models import TensorModels
+from appliance.rpc.open_inference_servicer import OpenInferenceServicer
 from appliance.rpc.readiness import OVERALL
 from appliance.rpc.result_servicer import ResultServicer
 from appliance.service import Analyzer, Checkup
+from appliance.shared_memory import RegionTable
 
 LOG = logging.getLogger(__name__)
 SERVICE_NAMES = tuple(
     service.full_name
-    for module in (karyotype_pb2, chest_xray_pb2, result_pb2, appliance_pb2)
+    for module in (karyotype_pb2, chest_xray_pb2, result_pb2, appliance_pb2, open_inference_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 INTERNAL_THREADS = 2
-"""Threads beyond workers and watchers, so that health checks are answered while the box is busy."""
+"""Threads beyond workers, watchers and streams, so that health checks are answered while the box is busy."""
 
 MIN_PING_INTERVAL_MS = 10_000
 CONNECTION_IDLE_MS = 600_000
+KEEPALIVE_MS = 60_000
+KEEPALIVE_TIMEOUT_MS = 20_000
+"""A peer that does not answer a ping for so long is gone; what it held (a stream, a slot) is freed."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,7 @@ class ServerLimits:
     max_watchers: int  # open WatchResults streams
     max_message_bytes: int  # largest request or reply
     max_request_s: float  # longest deadline in seconds
+    max_streams: int = 8  # open ModelStreamInfer streams
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,10 @@ class Services:
     analyzer: Analyzer
     store: ResultStore
     checkup: Checkup
+    models: ModelRegistry
+    inference: InferenceService
+    regions: RegionTable
+    max_batch: int  # largest size of a dynamic dimension in a raw tensor
 
 
 class RpcServer:
@@ -80,7 +99,7 @@ class RpcServer:
     """
 
     def __init__(self, services: Services, limits: ServerLimits, addresses: Sequence[str]) -> None:
-        threads = limits.workers + limits.max_watchers + INTERNAL_THREADS
+        threads = limits.workers + limits.max_watchers + limits.max_streams + INTERNAL_THREADS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rpc")
         self._server = grpc.server(
             self._pool,
@@ -90,6 +109,8 @@ class RpcServer:
                 ("grpc.so_reuseport", 0),  # a second daemon on the same port shall fail, not share it
                 ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
                 ("grpc.max_connection_idle_ms", CONNECTION_IDLE_MS),
+                ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+                ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
             ],
             maximum_concurrent_rpcs=threads + limits.max_waiting,
         )
@@ -106,6 +127,8 @@ class RpcServer:
         appliance_pb2_grpc.add_ApplianceServiceServicer_to_server(
             ApplianceServicer(edge, services.checkup), self._server
         )
+        self._open_inference = _open_inference(edge, services, limits)
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, self._server)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
@@ -129,6 +152,7 @@ class RpcServer:
     def stop(self, drain_s: float) -> None:
         """Take nothing new, give requests under way `drain_s` seconds to finish, then cut them off."""
         self._health.enter_graceful_shutdown()
+        self._open_inference.dismiss_streams()
         self._server.stop(drain_s).wait()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -143,6 +167,24 @@ class RpcServer:
             ) from exc
         host = address.rpartition(":")[0]
         return address if address.startswith("unix:") else f"{host}:{port}"
+
+
+def _open_inference(edge: Edge, services: Services, limits: ServerLimits) -> OpenInferenceServicer:
+    statistics = StatisticsTable()
+    tensors = TensorModels(services.models, services.inference, services.max_batch)
+    pipelines = (
+        KaryotypeModel(services.analyzer, services.checkup),
+        ChestXrayModel(services.analyzer, services.checkup),
+    )
+    return OpenInferenceServicer(
+        edge,
+        Catalog(pipelines, tensors),
+        services.checkup,
+        InferCalls(services.regions, statistics, limits.max_message_bytes),
+        services.regions,
+        statistics,
+        limits.max_streams,
+    )
 
 
 def _remove_stale_socket(path: Path) -> None:

@@ -9,7 +9,16 @@ from appliance.inference import LaneLoad
 from appliance.models.manifest import Role
 from appliance.models.registry import ModelState, ModelStatus
 from appliance.results import StoreStatus
-from appliance.rpc.readiness import APPLIANCE, CHEST_XRAY, KARYOTYPE, OVERALL, RESULT, ROLES, serving
+from appliance.rpc.readiness import (
+    APPLIANCE,
+    CHEST_XRAY,
+    KARYOTYPE,
+    OPEN_INFERENCE,
+    OVERALL,
+    RESULT,
+    ROLES,
+    serving,
+)
 from appliance.rpc.server import SERVICE_NAMES
 from appliance.service import CheckupStatus
 from engines import DeviceProbe
@@ -43,7 +52,7 @@ def test_all_is_well() -> None:
 def test_a_missing_model_takes_its_own_service_down(missing: Role) -> None:
     hit = next(name for name, roles in ROLES.items() if missing in roles)
     names = serving(status_with(*(role for role in Role if role is not missing)))
-    assert names == set(SERVICE_NAMES) - {hit}
+    assert names == set(SERVICE_NAMES) - {hit, OPEN_INFERENCE}
 
 
 def test_without_models_results_can_still_be_read() -> None:
@@ -55,4 +64,4 @@ def test_without_storage_nothing_is_analysed() -> None:
 
 
 def test_the_names_are_those_of_the_services() -> None:
-    assert {KARYOTYPE, CHEST_XRAY, RESULT, APPLIANCE} == set(SERVICE_NAMES)
+    assert {KARYOTYPE, CHEST_XRAY, RESULT, APPLIANCE, OPEN_INFERENCE} == set(SERVICE_NAMES)

@@ -21,7 +21,7 @@ from appliance.pb.appliance_pb2 import (
 )
 from appliance.pb.chest_xray_pb2 import AnalyzeChestXrayRequest
 from appliance.pb.karyotype_pb2 import AnalyzeMetaphaseRequest
-from appliance.rpc import RpcServer, Services
+from appliance.rpc import RpcServer
 from appliance.rpc.readiness import KARYOTYPE, OVERALL
 from appliance.rpc.server import SERVICE_NAMES
 from tests.rpc.conftest import Wire, connect
@@ -57,6 +57,7 @@ def test_reflection_lists_every_service(wire: Wire) -> None:
         "appliance.v1.ChestXrayService",
         "appliance.v1.ResultService",
         "appliance.v1.ApplianceService",
+        "inference.GRPCInferenceService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
@@ -125,7 +126,7 @@ def test_an_address_in_use(tmp_path: Path) -> None:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(ConfigurationError, match=f"cannot listen on {address}"):
-            RpcServer(Services(bench.analyzer, bench.store, bench.checkup), LIMITS, [address])
+            RpcServer(bench.services(), LIMITS, [address])
 
 
 def test_a_socket_left_behind_is_replaced_and_another_file_is_not(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_a_socket_left_behind_is_replaced_and_another_file_is_not(tmp_path: Path
         assert wire.appliance.GetStatus(GetStatusRequest(), timeout=WAIT_S)
         wire.channel.close()
         (tmp_path / "file").write_text("mine")
-        services = Services(bench.analyzer, bench.store, bench.checkup)
+        services = bench.services()
         with pytest.raises(ConfigurationError, match="expected a socket or nothing"):
             RpcServer(services, LIMITS, [f"unix:{tmp_path / 'file'}"])
         assert (tmp_path / "file").read_text() == "mine"

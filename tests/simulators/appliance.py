@@ -31,13 +31,19 @@ from appliance.rpc import RpcServer, ServerLimits, Services
 from appliance.rpc.readiness import OVERALL
 from appliance.rpc.server import SERVICE_NAMES
 from appliance.service import Analyzer, Checkup
+from appliance.shared_memory import RegionTable
 from engines import DeviceProbe
 from tests.simulators.analyses import DAY_MS
 from tests.simulators.film_engines import FilmEngines
 from tests.simulators.karyotype_engines import SpreadTruth, TruthEngines, phantom_truth
 
 LIMITS = ServerLimits(
-    workers=4, max_waiting=8, max_watchers=2, max_message_bytes=64 << 20, max_request_s=60.0
+    workers=4,
+    max_waiting=8,
+    max_watchers=2,
+    max_message_bytes=64 << 20,
+    max_request_s=60.0,
+    max_streams=2,
 )
 IMAGE_LIMITS = ImageLimits(max_bytes=32 << 20)
 
@@ -111,6 +117,8 @@ class Bench:
                 _no_engine, {role: frozenset({one.hash}) for role, one in REFERENCE_CONTRACTS.items()}
             )
         )
+        self.regions = RegionTable(max_regions=4, max_bytes=1 << 20)
+        resources.callback(self.regions.unregister_all)
         self.inference = resources.enter_context(InferenceService(self.models, 4))
         self.analyzer = Analyzer(
             self.decoder,
@@ -130,10 +138,16 @@ class Bench:
         self.engines.gate.set()
         self._resources.close()
 
+    def services(self) -> Services:
+        """What a server puts on the wire."""
+        return Services(
+            self.analyzer, self.store, self.checkup, self.models, self.inference, self.regions, max_batch=8
+        )
+
     def serve(self, limits: ServerLimits = LIMITS) -> str:
         """Start a server on a Unix socket; its address."""
         address = f"unix:{self.folder / 'test.sock'}"
-        self.server = RpcServer(Services(self.analyzer, self.store, self.checkup), limits, [address])
+        self.server = RpcServer(self.services(), limits, [address])
         self.server.start()
         self.server.set_serving(frozenset({OVERALL, *SERVICE_NAMES}))
         self._resources.callback(self.server.stop, 5.0)

@@ -1,0 +1,95 @@
+"""One inference request from message to message: read, infer, write, count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from appliance.errors import InvalidInput
+from appliance.inference import RequestContext
+from appliance.pb import open_inference_pb2 as pb
+from appliance.rpc.open_inference.model import ServedModel, Wanted
+from appliance.rpc.open_inference.parameters import read_parameters, read_patience
+from appliance.rpc.open_inference.pipeline_models import PROGRESS, PipelineModel, flag
+from appliance.rpc.open_inference.reading import read_tensors
+from appliance.rpc.open_inference.statistics import StatisticsTable
+from appliance.rpc.open_inference.writing import Delivery, read_deliveries, write_response
+from appliance.shared_memory import RegionTable
+
+FINAL = "triton_final_response"
+"""In a stream: whether this is the last response to its request."""
+
+
+class InferCalls:
+    """Answers requests.
+
+    Args:
+        regions: shared memory.
+        statistics: counts.
+        max_tensor_bytes: most bytes of one input in shared memory; the server bounds the others.
+    """
+
+    def __init__(self, regions: RegionTable, statistics: StatisticsTable, max_tensor_bytes: int) -> None:
+        self._regions = regions
+        self._statistics = statistics
+        self._max_tensor_bytes = max_tensor_bytes
+
+    def answer(
+        self, model: ServedModel, request: pb.ModelInferRequest, context: RequestContext
+    ) -> pb.ModelInferResponse:
+        """The response to a request.
+
+        Raises:
+            InvalidInput, NotFound, NotOffered: the request is wrong.
+            Unavailable, LimitExceeded, DeadlineExceeded, Cancelled, InferenceFailed: no answer this time.
+        """
+        ((response, _final),) = self._responses(model, request, context, in_stages=False)
+        return response
+
+    def stream(
+        self, model: ServedModel, request: pb.ModelInferRequest, context: RequestContext
+    ) -> Iterator[pb.ModelInferResponse]:
+        """The responses to a request of a stream, the last one marked; errors as for `answer`."""
+        for response, final in self._responses(model, request, context, in_stages=True):
+            response.parameters[FINAL].bool_param = final
+            yield response
+
+    def _responses(
+        self, model: ServedModel, request: pb.ModelInferRequest, context: RequestContext, *, in_stages: bool
+    ) -> Iterator[tuple[pb.ModelInferResponse, bool]]:
+        began_ns = time.perf_counter_ns()
+        card = model.card()
+        try:
+            with ExitStack() as held:
+                parameters = read_parameters(request.parameters)
+                patience = read_patience(parameters, context)
+                wanted = Wanted(request.id, parameters)
+                deliveries = read_deliveries(request, card, self._regions, held)
+                tensors = read_tensors(request, card, self._regions, self._max_tensor_bytes)
+                read_ns = time.perf_counter_ns() - began_ns
+                if in_stages and isinstance(model, PipelineModel) and flag(wanted, PROGRESS):
+                    _check_progress(deliveries)
+                    told = model.infer_in_stages(tensors, wanted, patience)
+                else:
+                    told = iter([(model.infer(card, tensors, wanted, patience), True)])
+                for outcome, final in told:
+                    inferred_ns = time.perf_counter_ns()
+                    response = write_response(request, card, outcome, deliveries)
+                    if final:
+                        now_ns = time.perf_counter_ns()
+                        self._statistics.answered(
+                            card.name, outcome, read_ns, now_ns - inferred_ns, now_ns - began_ns
+                        )
+                    yield response, final
+        except Exception:
+            self._statistics.failed(card.name, card.version, time.perf_counter_ns() - began_ns)
+            raise
+
+
+def _check_progress(deliveries: tuple[Delivery, ...]) -> None:
+    if any(delivery.place is not None for delivery in deliveries):
+        raise InvalidInput(
+            "expected no output in shared memory with progress, where each response would overwrite the one"
+            " before, and got one"
+        )
