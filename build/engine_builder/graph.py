@@ -50,8 +50,26 @@ def strip_unused_domains(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def strip_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Remove what exporters note on the way: source lines, folders of the machine they ran on."""
+    graph = model.graph
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    ):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
+
+
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write a graph whole or not at all."""
+    """Write a graph whole or not at all, without the exporter's notes."""
+    strip_notes(model)
     temporary = path.with_name(f".{path.name}.part")
     with temporary.open("wb") as file:
         file.write(model.SerializeToString())
