@@ -27,7 +27,8 @@ class RegionSettings:
 class DetectionSettings:
     """How detections become instances."""
 
-    # Both on 30 validation spreads: counts are off by 1.8 objects at the mean, by 4.2 at 0.5 and 0.8.
+    # This and `contained_share` were chosen on validation spreads: counts are off by 1.8 objects in the mean
+    # (30 spreads); at 0.5 and 0.8 they were off by 4.2 (24 spreads of the same split).
     min_score: float = 0.3
     tile_overlap_px: int = 128  # network pixels that neighbouring windows share; longer than any chromosome
     repeat_iou: float = 0.8  # boxes of different windows that agree more than this, and whose masks agree ...
@@ -67,7 +68,8 @@ class QualitySettings:
     min_sharpness: float = 0.24  # of `quality.sharpness`; below it the answer carries OUT_OF_FOCUS
     min_chromosomes: int = 8  # fewer objects are no metaphase spread
     # The lowest of 40 validation spreads had medians of 0.80, 0.49 and 0.44; six pictures of pebbles and
-    # clouds came to 0.70, 0.51 and 0.36 at most, and none of them passes all three.
+    # clouds came to 0.70, 0.51 and 0.36 at most, and none of them passes all three. The limits were
+    # set with these very pictures, so they say little of others.
     min_median_detection: float = 0.72  # of the detector's scores: below it the objects are no chromosomes
     min_median_confidence: float = 0.25  # of each object's likeliest class
     min_median_assigned: float = 0.32  # of the classes after they were shared out as one cell's
