@@ -31,6 +31,27 @@ class Polarity(enum.Enum):
     UNSURE = "unsure"  # the classifier's two views disagree or its confidence is below the threshold
 
 
+class View(str, enum.Enum):
+    """From where a chest film was taken, as its DICOM header says."""
+
+    PA = "pa"  # from the back to the front, the usual one
+    AP = "ap"  # from the front to the back, of people who lie
+    FRONTAL = "frontal"  # one of the two
+    LATERAL = "lateral"  # from the side
+    OTHER = "other"  # oblique, decubitus, or a word that is none of the standard's
+    NOT_STATED = "not_stated"
+
+
+class Laterality(str, enum.Enum):
+    """Which side of the body a film shows, as its DICOM header says."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    BOTH = "both"
+    UNPAIRED = "unpaired"  # of a part that there is once
+    NOT_STATED = "not_stated"
+
+
 class QualityFlag(enum.Enum):
     """What a person should know before trusting a spread or a film."""
 
@@ -46,6 +67,9 @@ class QualityFlag(enum.Enum):
         "detection_limit"  # the detector returned as many objects as it can: some may be missing
     )
     DEMONSTRATION_MODEL = "demonstration_model"  # the model was trained on painted findings, see its card
+    VIEW_NOT_STATED = "view_not_stated"  # the DICOM header does not say that the view is frontal
+    BODY_PART_NOT_STATED = "body_part_not_stated"  # the DICOM header does not say that it is a chest
+    TURNED_UPRIGHT = "turned_upright"  # the header says that the film lies or is mirrored
 
 
 @dataclass(frozen=True)
@@ -145,6 +169,8 @@ class Film:
 
     findings: tuple[Finding, ...]
     quality_flags: tuple[QualityFlag, ...] = ()
+    view: View = View.NOT_STATED  # as the DICOM header says
+    laterality: Laterality = Laterality.NOT_STATED
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ _WORDS: Final[dict[QualityFlag, str]] = {
     QualityFlag.LOW_CONTRAST: "low contrast",
     QualityFlag.DETECTION_LIMIT: "detection limit reached, some findings may be missing",
     QualityFlag.DEMONSTRATION_MODEL: "demonstration model, trained on painted findings",
+    QualityFlag.VIEW_NOT_STATED: "view not stated",
+    QualityFlag.BODY_PART_NOT_STATED: "body part not stated",
+    QualityFlag.TURNED_UPRIGHT: "turned upright for the analysis, as the header says",
 }
 
 _Plate = tuple[float, float, float, float]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.analysis import Box, Film, Finding, QualityFlag, StageReport
+from appliance.analysis import Box, Film, Finding, Laterality, QualityFlag, StageReport, View
 from appliance.chest_xray.decoding import Detections, decode, suppress
-from appliance.chest_xray.letterbox import Letterbox, film_input
+from appliance.chest_xray.letterbox import film_input
 from appliance.chest_xray.settings import ChestXraySettings, FindingModel
+from appliance.chest_xray.suitability import header_flags, refuse_other_films
+from appliance.chest_xray.turning import boxes_as_sent
 from appliance.errors import UnsuitableImage
+from appliance.imaging.exif import upright
+from appliance.imaging.film_tags import FilmTags
 from appliance.imaging.image import Image
 from appliance.inference.request import Inference, ModelIdentity, RequestContext
 from appliance.models.manifest import Role
@@ -56,11 +61,12 @@ class ChestXrayPipeline:
             context: deadline, cancellation and priority.
 
         Raises:
-            UnsuitableImage: the film is blank.
+            UnsuitableImage: the film is blank, or its header says that it is no frontal chest film.
             DeadlineExceeded, Cancelled: nobody waits any more.
             Unavailable, LimitExceeded, InferenceFailed: from the engine.
         """
         context.check()
+        refuse_other_films(image.tags)
         began_s = time.perf_counter()
         contrast = film_contrast(image.grey)
         if contrast < self._settings.min_contrast:
@@ -68,27 +74,34 @@ class ChestXrayPipeline:
                 "no chest film found: the image is blank, expected dark and bright at least"
                 f" {self._settings.min_contrast:.0f} grey levels apart and got {contrast:.0f}"
             )
-        network_input, letterbox = film_input(image.grey, FILM_SIZE, FILM_FILL)
+        orientation = image.tags.orientation if image.tags is not None else 1
+        network_input, letterbox = film_input(upright(image.grey, orientation), FILM_SIZE, FILM_FILL)
         answer = self._engines.infer(Role.CHEST_XRAY_DETECTOR, {"images": network_input}, context)
         model = self._model_of(answer.model)
         limits = model.limits(self._settings.default_threshold)
         found = suppress(
             decode(answer.outputs["output0"], limits), self._settings.max_iou, self._settings.max_findings
         )
+        boxes = boxes_as_sent(letterbox.to_film(found.boxes), orientation, image.width, image.height)
         film = Film(
-            findings=findings(found, letterbox, model.labels),
-            quality_flags=self._flags(contrast, model, len(found)),
+            findings=findings(replace(found, boxes=boxes), model.labels),
+            quality_flags=self._flags(contrast, model, len(found), image.tags),
+            view=image.tags.view if image.tags is not None else View.NOT_STATED,
+            laterality=image.tags.laterality if image.tags is not None else Laterality.NOT_STATED,
         )
         report = _report(answer, (time.perf_counter() - began_s) * 1000.0)
         return film, (report,)
 
-    def _flags(self, contrast: float, model: FindingModel, number: int) -> tuple[QualityFlag, ...]:
+    def _flags(
+        self, contrast: float, model: FindingModel, number: int, tags: FilmTags | None
+    ) -> tuple[QualityFlag, ...]:
+        of_header = header_flags(tags)
         holds = {
             QualityFlag.LOW_CONTRAST: contrast < self._settings.low_contrast,
             QualityFlag.DETECTION_LIMIT: number >= self._settings.max_findings,
             QualityFlag.DEMONSTRATION_MODEL: model.demonstration,
         }
-        return tuple(flag for flag in QualityFlag if holds.get(flag, False))
+        return tuple(flag for flag in QualityFlag if holds.get(flag, False) or flag in of_header)
 
 
 def film_contrast(grey: NDArray[np.uint8]) -> float:
@@ -98,12 +111,10 @@ def film_contrast(grey: NDArray[np.uint8]) -> float:
     return float(high) - float(low)
 
 
-def findings(found: Detections, letterbox: Letterbox, labels: tuple[str, ...]) -> tuple[Finding, ...]:
-    """Bring detections to film pixels, best first; a box wholly in the padding is no finding."""
+def findings(found: Detections, labels: tuple[str, ...]) -> tuple[Finding, ...]:
+    """Name detections on the film, best first; a box wholly in the padding, so of no size, is no finding."""
     made = []
-    for (x0, y0, x1, y1), score, index in zip(
-        letterbox.to_film(found.boxes), found.scores, found.classes, strict=True
-    ):
+    for (x0, y0, x1, y1), score, index in zip(found.boxes, found.scores, found.classes, strict=True):
         if x1 > x0 and y1 > y0:
             box = Box(float(x0), float(y0), float(x1 - x0), float(y1 - y0))
             made.append(Finding(labels[int(index)], float(score), box))

@@ -13,7 +13,7 @@ from appliance.errors import ApplianceError
 from appliance.imaging import MediaType, sniff
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".dcm", ".dicom"})
-HEADER_FIELDS = ("Modality", "BodyPartExamined")
+HEADER_FIELDS = ("Modality", "BodyPartExamined", "AnatomicRegionSequence")
 MICROSCOPY = frozenset({"GM", "SM"})
 """General and slide microscopy (DICOM PS3.3, C.7.3.1.1.1)."""
 
@@ -61,6 +61,7 @@ def _dicom_modality(data: bytes) -> Modality | None:
         from pydicom import dcmread  # an extra: only DICOM needs it
 
         from appliance.imaging.dicom_header import modality_hint
+        from appliance.imaging.dicom_tags import read_film_tags
     except ImportError as exc:
         raise click.ClickException("DICOM files need the extra `dicom`: pip install 'pydicom>=3'.") from exc
     try:
@@ -69,7 +70,7 @@ def _dicom_modality(data: bytes) -> Modality | None:
         raise click.ClickException("Its DICOM header cannot be read.") from exc
     if str(header.get("Modality", "")).strip().upper() in MICROSCOPY:
         return Modality.METAPHASE
-    return modality_hint(header)
+    return modality_hint(read_film_tags(header))
 
 
 def _looks_like_image(path: Path) -> bool:

@@ -41,12 +41,13 @@ class ImageDecoder:
         self._idle: list[DecoderProcess] = []  # last in, first out: its caches are warm
         self._closed = False
 
-    def decode(self, data: bytes, deadline: Deadline | None = None) -> Image:
+    def decode(self, data: bytes, deadline: Deadline | None = None, for_report: bool = False) -> Image:
         """Decode PNG, JPEG, TIFF, WebP, BMP or DICOM; which of them is told by the bytes alone.
 
         Args:
             data: one encoded image.
             deadline: when the caller stops waiting; the limits' decode time holds as well.
+            for_report: bring the patient's fields of a DICOM film as well, see `FilmReferences`.
 
         Raises:
             InvalidInput: in one of its forms: EmptyInput, UnsupportedFormat, CorruptImage (also where the
@@ -63,7 +64,7 @@ class ImageDecoder:
             read_header(data, media_type, self.limits)
         worker = self._take(deadline)
         try:
-            image = worker.decode(data, deadline)
+            image = worker.decode(data, deadline, for_report)
         finally:
             self._give_back(worker)
         deadline.check()

@@ -8,8 +8,13 @@ from appliance.imaging.raster import decode_raster
 from appliance.imaging.sniffing import sniff
 
 
-def decode_here(data: bytes, limits: ImageLimits) -> Image:
+def decode_here(data: bytes, limits: ImageLimits, for_report: bool = False) -> Image:
     """Decode in this process; `ImageDecoder` is the one to use where bytes come from outside.
+
+    Args:
+        data: one encoded image.
+        limits: what is refused.
+        for_report: read the patient's fields of a DICOM film as well, see `FilmReferences`.
 
     Raises:
         InvalidInput: in one of its forms, see appliance/errors.py.
@@ -26,4 +31,4 @@ def decode_here(data: bytes, limits: ImageLimits) -> Image:
         raise UnsupportedFormat(
             'expected a box with the extra "dicom" installed and got one without'
         ) from exc
-    return decode_dicom(data, limits)
+    return decode_dicom(data, limits, for_report)

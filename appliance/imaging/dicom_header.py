@@ -16,13 +16,10 @@ from pydicom.uid import UID
 from appliance.analysis import Modality
 from appliance.errors import CorruptImage, UnsupportedFormat
 from appliance.imaging.dicom_display import LookupTable, Presentation, Window, WindowFunction
+from appliance.imaging.film_tags import CHEST, RADIOGRAPHY, FilmTags
 
-_RADIOGRAPHY = frozenset(("CR", "DX", "DR"))  # computed, digital; DR is not standard but sent
-_CHEST = frozenset(("CHEST", "THORAX", "LUNG", "LUNGS"))
 _MONOCHROME = frozenset(("MONOCHROME1", "MONOCHROME2"))
 _COLOUR = frozenset(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"))
-# Spacing calibrated to the patient first, then at the detector, then of a digitised film.
-_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _OTHER_PIXELS = ("FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL")
 _ISOTROPY = 0.01  # rows and columns may differ by 1 % before one number stops being the truth
 _MAX_LUT_ENTRIES = 65536
@@ -106,26 +103,17 @@ def read_presentation(data_set: Dataset) -> Presentation:
     )
 
 
-def modality_hint(data_set: Dataset) -> Modality | None:
+def modality_hint(tags: FilmTags) -> Modality | None:
     """CHEST_XRAY for a radiograph whose body part says chest; None where the header does not say."""
-    kind = str(data_set.get("Modality", "")).strip().upper()
-    body_part = str(data_set.get("BodyPartExamined", "")).strip().upper()
-    return Modality.CHEST_XRAY if kind in _RADIOGRAPHY and body_part in _CHEST else None
+    chest = tags.modality in RADIOGRAPHY and tags.body_part == CHEST
+    return Modality.CHEST_XRAY if chest else None
 
 
-def pixel_size_um(data_set: Dataset) -> float | None:
-    """Micrometres per pixel; None where no field gives one positive and equal number for both directions."""
-    for keyword in _SPACINGS:
-        value = data_set.get(keyword)
-        try:
-            row_mm, column_mm = (float(number) for number in value)
-        except (TypeError, ValueError):
-            continue  # absent, empty or not two numbers: the next field may know
-        if not (math.isfinite(row_mm) and math.isfinite(column_mm) and min(row_mm, column_mm) > 0):
-            continue
-        if abs(row_mm - column_mm) <= _ISOTROPY * max(row_mm, column_mm):
-            return 1000 * (row_mm + column_mm) / 2
-    return None
+def pixel_size_um(spacing_mm: tuple[float, float] | None) -> float | None:
+    """Micrometres per pixel; None where there is no one number for both directions."""
+    if spacing_mm is None or max(spacing_mm) - min(spacing_mm) > _ISOTROPY * max(spacing_mm):
+        return None
+    return 1000 * sum(spacing_mm) / 2
 
 
 def _claims_pixels(data_set: Dataset) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.analysis import Modality
 from appliance.errors import EmptyInput, ImageTooLarge, ImageTooSmall
+from appliance.imaging.film_tags import FilmReferences, FilmTags
 
 
 class MediaType(str, enum.Enum):
@@ -59,9 +60,11 @@ class ImageLimits:
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """One decoded image: grey, upright, 8 bits, dark and bright as a viewer would show them.
+    """One decoded image: grey, 8 bits, dark and bright as a viewer would show them.
 
-    Nothing but what is listed here survives decoding: no names, dates, identifiers or other metadata.
+    Nothing but what is listed here survives decoding. Raster files come upright; a DICOM film lies as it was
+    sent, and `tags.orientation` says how to turn it. `references` is for the request's own memory: it is not
+    stored, logged or printed.
     """
 
     grey: NDArray[np.uint8]  # (height, width), C-contiguous, read-only
@@ -69,6 +72,8 @@ class Image:
     source_bit_depth: int  # bits that one sample had in the file or on the wire
     modality_hint: Modality | None = None  # what a DICOM header says that the image shows
     pixel_size_um: float | None = None  # micrometres per pixel, from a DICOM header only
+    tags: FilmTags | None = None  # of a DICOM file only
+    references: FilmReferences | None = field(default=None, repr=False)  # of a DICOM file only
 
     def __post_init__(self) -> None:
         if self.grey.dtype != np.uint8 or self.grey.ndim != 2 or not self.grey.flags.c_contiguous:

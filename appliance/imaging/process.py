@@ -22,6 +22,7 @@ from appliance.analysis import Modality
 from appliance.clock import Deadline
 from appliance.errors import CorruptImage, DeadlineExceeded, DecodeTimeout, InvalidInput, Unavailable
 from appliance.imaging import wire
+from appliance.imaging.film_tags import parse_references, parse_tags
 from appliance.imaging.image import Image, ImageLimits, MediaType
 
 START_TIME_S = 30.0  # for a worker to load its libraries: 0.2 s on a warm x86 box, seconds on a cold Jetson
@@ -111,7 +112,7 @@ class DecoderProcess:
             ) from exc
         self._ready = True
 
-    def decode(self, data: bytes, deadline: Deadline) -> Image:
+    def decode(self, data: bytes, deadline: Deadline, for_report: bool = False) -> Image:
         """Decode one image there; after an error look at `usable`.
 
         Raises:
@@ -127,7 +128,7 @@ class DecoderProcess:
         self._in_step = False
         self.images += 1
         try:
-            wire.send(self._connection, {}, data, until_s)
+            wire.send(self._connection, {"for_report": for_report}, data, until_s)
             head, size_bytes = wire.receive_head(self._connection, until_s)
             refusal = _refusal(head)
             image = None if refusal else self._receive_image(head, size_bytes, until_s)
@@ -184,6 +185,8 @@ class DecoderProcess:
             source_bit_depth=int(head["source_bit_depth"]),
             modality_hint=None if hint is None else Modality(hint),
             pixel_size_um=None if pixel_size_um is None else float(pixel_size_um),
+            tags=parse_tags(head["tags"]),
+            references=parse_references(head["references"]),
         )
 
 

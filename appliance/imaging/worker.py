@@ -20,6 +20,7 @@ import cv2
 from appliance.errors import CorruptImage, ImageTooLarge, InvalidInput
 from appliance.imaging import wire
 from appliance.imaging.decoding import decode_here
+from appliance.imaging.film_tags import to_tree
 from appliance.imaging.image import ImageLimits
 
 FOREVER_S = float("inf")
@@ -38,26 +39,26 @@ def main() -> None:
         try:
             wire.send(connection, {"ready": True}, b"", FOREVER_S)
             while True:
-                _, size_bytes = wire.receive_head(connection, FOREVER_S)
+                wish, size_bytes = wire.receive_head(connection, FOREVER_S)
                 data = wire.receive_exactly(connection, size_bytes, FOREVER_S)
-                _answer(connection, data, limits)
+                _answer(connection, data, limits, bool(wish.get("for_report")))
                 del data
         except wire.HangupError:
             return
 
 
-def _answer(connection: socket.socket, data: bytes, limits: ImageLimits) -> None:
+def _answer(connection: socket.socket, data: bytes, limits: ImageLimits, for_report: bool) -> None:
     signal.setitimer(signal.ITIMER_REAL, limits.decode_time_s + ALARM_GRACE_S)
     try:
-        head, pixels = _decoded(data, limits)
+        head, pixels = _decoded(data, limits, for_report)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     wire.send(connection, head, pixels, FOREVER_S)
 
 
-def _decoded(data: bytes, limits: ImageLimits) -> tuple[dict[str, Any], memoryview]:
+def _decoded(data: bytes, limits: ImageLimits, for_report: bool) -> tuple[dict[str, Any], memoryview]:
     try:
-        image = decode_here(data, limits)
+        image = decode_here(data, limits, for_report)
     except InvalidInput as exc:
         return {"error": type(exc).__name__, "message": str(exc)}, memoryview(b"")
     except MemoryError:
@@ -73,6 +74,8 @@ def _decoded(data: bytes, limits: ImageLimits) -> tuple[dict[str, Any], memoryvi
         "source_bit_depth": image.source_bit_depth,
         "modality_hint": image.modality_hint.value if image.modality_hint else None,
         "pixel_size_um": image.pixel_size_um,
+        "tags": to_tree(image.tags),
+        "references": to_tree(image.references),
     }
     return head, image.grey.reshape(-1).data
 

@@ -132,6 +132,12 @@ class _QualityFlagEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QualityFl
     """The detector returned as many objects as it can: some may be missing."""
     QUALITY_FLAG_DEMONSTRATION_MODEL: _QualityFlag.ValueType  # 10
     """The model was trained on painted findings and shows only that the machinery works; see its card."""
+    QUALITY_FLAG_VIEW_NOT_STATED: _QualityFlag.ValueType  # 11
+    """A DICOM film whose header does not say that the view is frontal."""
+    QUALITY_FLAG_BODY_PART_NOT_STATED: _QualityFlag.ValueType  # 12
+    """A DICOM film whose header does not say that it is a radiograph of the chest."""
+    QUALITY_FLAG_TURNED_UPRIGHT: _QualityFlag.ValueType  # 13
+    """The header says that the film lies or is mirrored: the model saw it upright, boxes are as it was sent."""
 
 class QualityFlag(_QualityFlag, metaclass=_QualityFlagEnumTypeWrapper):
     """What a person should know before trusting a result."""
@@ -158,7 +164,73 @@ QUALITY_FLAG_DETECTION_LIMIT: QualityFlag.ValueType  # 9
 """The detector returned as many objects as it can: some may be missing."""
 QUALITY_FLAG_DEMONSTRATION_MODEL: QualityFlag.ValueType  # 10
 """The model was trained on painted findings and shows only that the machinery works; see its card."""
+QUALITY_FLAG_VIEW_NOT_STATED: QualityFlag.ValueType  # 11
+"""A DICOM film whose header does not say that the view is frontal."""
+QUALITY_FLAG_BODY_PART_NOT_STATED: QualityFlag.ValueType  # 12
+"""A DICOM film whose header does not say that it is a radiograph of the chest."""
+QUALITY_FLAG_TURNED_UPRIGHT: QualityFlag.ValueType  # 13
+"""The header says that the film lies or is mirrored: the model saw it upright, boxes are as it was sent."""
 Global___QualityFlag: _TypeAlias = QualityFlag  # noqa: Y015
+
+class _View:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_View.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VIEW_UNSPECIFIED: _View.ValueType  # 0
+    """The header, if there is one, does not say."""
+    VIEW_PA: _View.ValueType  # 1
+    """From the back to the front."""
+    VIEW_AP: _View.ValueType  # 2
+    """From the front to the back."""
+    VIEW_FRONTAL: _View.ValueType  # 3
+    """One of the two."""
+
+class View(_View, metaclass=_ViewEnumTypeWrapper):
+    """From where a chest film was taken, as its DICOM header says. Lateral and other views are refused."""
+
+VIEW_UNSPECIFIED: View.ValueType  # 0
+"""The header, if there is one, does not say."""
+VIEW_PA: View.ValueType  # 1
+"""From the back to the front."""
+VIEW_AP: View.ValueType  # 2
+"""From the front to the back."""
+VIEW_FRONTAL: View.ValueType  # 3
+"""One of the two."""
+Global___View: _TypeAlias = View  # noqa: Y015
+
+class _Laterality:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LateralityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Laterality.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LATERALITY_UNSPECIFIED: _Laterality.ValueType  # 0
+    """The header, if there is one, does not say."""
+    LATERALITY_LEFT: _Laterality.ValueType  # 1
+    """The left."""
+    LATERALITY_RIGHT: _Laterality.ValueType  # 2
+    """The right."""
+    LATERALITY_BOTH: _Laterality.ValueType  # 3
+    """Both."""
+    LATERALITY_UNPAIRED: _Laterality.ValueType  # 4
+    """A part that there is once."""
+
+class Laterality(_Laterality, metaclass=_LateralityEnumTypeWrapper):
+    """Which side of the body a film shows, as its DICOM header says."""
+
+LATERALITY_UNSPECIFIED: Laterality.ValueType  # 0
+"""The header, if there is one, does not say."""
+LATERALITY_LEFT: Laterality.ValueType  # 1
+"""The left."""
+LATERALITY_RIGHT: Laterality.ValueType  # 2
+"""The right."""
+LATERALITY_BOTH: Laterality.ValueType  # 3
+"""Both."""
+LATERALITY_UNPAIRED: Laterality.ValueType  # 4
+"""A part that there is once."""
+Global___Laterality: _TypeAlias = Laterality  # noqa: Y015
 
 @_typing.final
 class RawPixels(_message.Message):
@@ -651,6 +723,12 @@ class Film(_message.Message):
 
     FINDINGS_FIELD_NUMBER: _builtins.int
     QUALITY_FLAGS_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    LATERALITY_FIELD_NUMBER: _builtins.int
+    view: Global___View.ValueType
+    """As the DICOM header says."""
+    laterality: Global___Laterality.ValueType
+    """As the DICOM header says."""
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
         """Most confident first."""
@@ -664,10 +742,12 @@ class Film(_message.Message):
         *,
         findings: _abc.Iterable[Global___Finding] | None = ...,
         quality_flags: _abc.Iterable[Global___QualityFlag.ValueType] | None = ...,
+        view: Global___View.ValueType = ...,
+        laterality: Global___Laterality.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "quality_flags", b"quality_flags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "laterality", b"laterality", "quality_flags", b"quality_flags", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

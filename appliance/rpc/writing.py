@@ -12,6 +12,7 @@ from appliance.analysis import (
     Box,
     Chromosome,
     Film,
+    Laterality,
     Modality,
     Polarity,
     Polygon,
@@ -19,6 +20,7 @@ from appliance.analysis import (
     Spread,
     StageEvent,
     StageReport,
+    View,
 )
 from appliance.pb import analysis_pb2, chest_xray_pb2, karyotype_pb2, result_pb2
 from appliance.results import Summary
@@ -31,6 +33,19 @@ POLARITIES = {
 MODALITIES = {
     Modality.METAPHASE: analysis_pb2.MODALITY_METAPHASE,
     Modality.CHEST_XRAY: analysis_pb2.MODALITY_CHEST_XRAY,
+}
+VIEWS = {
+    View.PA: analysis_pb2.VIEW_PA,
+    View.AP: analysis_pb2.VIEW_AP,
+    View.FRONTAL: analysis_pb2.VIEW_FRONTAL,
+    View.NOT_STATED: analysis_pb2.VIEW_UNSPECIFIED,
+}
+LATERALITIES = {
+    Laterality.LEFT: analysis_pb2.LATERALITY_LEFT,
+    Laterality.RIGHT: analysis_pb2.LATERALITY_RIGHT,
+    Laterality.BOTH: analysis_pb2.LATERALITY_BOTH,
+    Laterality.UNPAIRED: analysis_pb2.LATERALITY_UNPAIRED,
+    Laterality.NOT_STATED: analysis_pb2.LATERALITY_UNSPECIFIED,
 }
 QUALITY_FLAGS = {flag: analysis_pb2.QualityFlag.Value(f"QUALITY_FLAG_{flag.name}") for flag in QualityFlag}
 
@@ -149,6 +164,8 @@ def write_film(film: Film) -> analysis_pb2.Film:
             for one in film.findings
         ],
         quality_flags=[QUALITY_FLAGS[flag] for flag in film.quality_flags],
+        view=VIEWS[film.view],
+        laterality=LATERALITIES[film.laterality],
     )
 
 

@@ -66,7 +66,8 @@ def test_folders_kinds_and_bad_files(daemon: LocalDaemon, tmp_path: Path) -> Non
     ]
     tree = json.loads((output / "film.json").read_text())
     assert [finding["label"] for finding in tree["film"]["findings"]] == [FINDING]
-    assert tree["film"]["qualityFlags"] == ["QUALITY_FLAG_DEMONSTRATION_MODEL"]
+    flags = ["QUALITY_FLAG_DEMONSTRATION_MODEL", "QUALITY_FLAG_VIEW_NOT_STATED"]
+    assert tree["film"]["qualityFlags"] == flags
 
     code, words = analyze(daemon, source, "--output", output, "--modality", "chest-xray")
     assert code == 1
