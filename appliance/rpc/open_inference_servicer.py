@@ -20,6 +20,7 @@ from appliance.rpc.open_inference.describing import write_config, write_index, w
 from appliance.rpc.open_inference.settings import log_settings, trace_settings
 from appliance.rpc.open_inference.statistics import StatisticsTable
 from appliance.rpc.open_inference.streams import StreamTable
+from appliance.rpc.open_inference.wire import read_request
 from appliance.rpc.readiness import OVERALL, serving
 from appliance.service import Checkup
 from appliance.shared_memory import RegionTable
@@ -121,37 +122,36 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
             card = self._catalog.find(request.name, request.version).card()
             return pb.ModelConfigResponse(config=write_config(card))
 
-    def ModelInfer(
-        self, request: pb.ModelInferRequest, context: grpc.ServicerContext
-    ) -> pb.ModelInferResponse:
-        """One request, one response."""
+    def ModelInfer(self, request: bytes, context: grpc.ServicerContext) -> bytes:  # type: ignore[override]
+        """One request, one response, both as they are on the wire."""
         with self._edge.call(context) as call:
-            model = self._catalog.find(request.model_name, request.model_version)
-            return self._calls.answer(model, request, call)
+            parsed = read_request(request)
+            model = self._catalog.find(parsed.head.model_name, parsed.head.model_version)
+            return self._calls.answer(model, parsed, call).to_bytes()
 
-    def ModelStreamInfer(
-        self, request_iterator: Iterator[pb.ModelInferRequest], context: grpc.ServicerContext
-    ) -> Iterator[pb.ModelStreamInferResponse]:
+    def ModelStreamInfer(  # type: ignore[override]
+        self, request_iterator: Iterator[bytes], context: grpc.ServicerContext
+    ) -> Iterator[bytes]:
         """Requests one after the other, responses in their order; a wrong request does not end the stream."""
         with self._edge.call(context, unbounded=True) as call, self._streams.opened(context) as stream:
             for request in request_iterator:
                 with stream.working():
                     yield from self._answer_in_stream(request, call)
 
-    def _answer_in_stream(
-        self, request: pb.ModelInferRequest, call: RequestContext
-    ) -> Iterator[pb.ModelStreamInferResponse]:
+    def _answer_in_stream(self, request: bytes, call: RequestContext) -> Iterator[bytes]:
         patience = replace(call, deadline=call.deadline.sooner(self._edge.max_request_s))
+        told = pb.ModelInferResponse()
         try:
-            model = self._catalog.find(request.model_name, request.model_version)
-            for response in self._calls.stream(model, request, patience):
-                yield pb.ModelStreamInferResponse(infer_response=response)
+            parsed = read_request(request)
+            told = pb.ModelInferResponse(model_name=parsed.head.model_name, id=parsed.head.id)
+            model = self._catalog.find(parsed.head.model_name, parsed.head.model_version)
+            for response in self._calls.stream(model, parsed, patience):
+                yield response.to_stream_bytes()
         except Exception as error:
             call.check()  # the whole stream has ended: nobody would read the sentence
             yield pb.ModelStreamInferResponse(
-                error_message=self._edge.explain(error),
-                infer_response=pb.ModelInferResponse(model_name=request.model_name, id=request.id),
-            )
+                error_message=self._edge.explain(error), infer_response=told
+            ).SerializeToString()
 
     def ModelStatistics(
         self, request: pb.ModelStatisticsRequest, context: grpc.ServicerContext

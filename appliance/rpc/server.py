@@ -25,7 +25,6 @@ from appliance.pb import (
     karyotype_pb2,
     karyotype_pb2_grpc,
     open_inference_pb2,
-    open_inference_pb2_grpc,
     result_pb2,
     result_pb2_grpc,
 )
@@ -36,6 +35,7 @@ from appliance.rpc.edge import Edge
 from appliance.rpc.karyotype_servicer import KaryotypeServicer
 from appliance.rpc.open_inference.calls import InferCalls
 from appliance.rpc.open_inference.catalog import Catalog
+from appliance.rpc.open_inference.handlers import add_open_inference
 from appliance.rpc.open_inference.pipeline_models import ChestXrayModel, KaryotypeModel
 from appliance.rpc.open_inference.statistics import StatisticsTable
 from appliance.rpc.open_inference.tensor_models import TensorModels
@@ -128,7 +128,7 @@ class RpcServer:
             ApplianceServicer(edge, services.checkup), self._server
         )
         self._open_inference = _open_inference(edge, services, limits)
-        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self._open_inference, self._server)
+        add_open_inference(self._open_inference, self._server)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(

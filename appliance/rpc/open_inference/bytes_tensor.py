@@ -14,7 +14,7 @@ from appliance.errors import InvalidInput
 LENGTH = struct.Struct("<I")
 
 
-def read_bytes_tensor(name: str, raw: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
+def read_bytes_tensor(name: str, raw: bytes | memoryview, shape: tuple[int, ...]) -> NDArray[Any]:
     """The elements as an array of objects; InvalidInput unless they fill `raw` exactly."""
     count = math.prod(shape)
     elements: list[bytes] = []
@@ -31,7 +31,7 @@ def read_bytes_tensor(name: str, raw: bytes, shape: tuple[int, ...]) -> NDArray[
             raise InvalidInput(
                 f"input {name!r}: expected {size} bytes in element {len(elements)} and got {len(raw) - at}"
             )
-        elements.append(raw[at : at + size])
+        elements.append(bytes(raw[at : at + size]))
         at += size
     if len(elements) != count or at != len(raw):
         raise InvalidInput(

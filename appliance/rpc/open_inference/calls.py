@@ -8,12 +8,12 @@ from contextlib import ExitStack
 
 from appliance.errors import InvalidInput
 from appliance.inference import RequestContext
-from appliance.pb import open_inference_pb2 as pb
 from appliance.rpc.open_inference.model import ServedModel, Wanted
 from appliance.rpc.open_inference.parameters import read_parameters, read_patience
 from appliance.rpc.open_inference.pipeline_models import PROGRESS, PipelineModel, flag
 from appliance.rpc.open_inference.reading import read_tensors
 from appliance.rpc.open_inference.statistics import StatisticsTable
+from appliance.rpc.open_inference.wire import InferRequest, InferResponse
 from appliance.rpc.open_inference.writing import Delivery, read_deliveries, write_response
 from appliance.shared_memory import RegionTable
 
@@ -35,9 +35,7 @@ class InferCalls:
         self._statistics = statistics
         self._max_tensor_bytes = max_tensor_bytes
 
-    def answer(
-        self, model: ServedModel, request: pb.ModelInferRequest, context: RequestContext
-    ) -> pb.ModelInferResponse:
+    def answer(self, model: ServedModel, request: InferRequest, context: RequestContext) -> InferResponse:
         """The response to a request.
 
         Raises:
@@ -48,24 +46,24 @@ class InferCalls:
         return response
 
     def stream(
-        self, model: ServedModel, request: pb.ModelInferRequest, context: RequestContext
-    ) -> Iterator[pb.ModelInferResponse]:
+        self, model: ServedModel, request: InferRequest, context: RequestContext
+    ) -> Iterator[InferResponse]:
         """The responses to a request of a stream, the last one marked; errors as for `answer`."""
         for response, final in self._responses(model, request, context, in_stages=True):
-            response.parameters[FINAL].bool_param = final
+            response.head.parameters[FINAL].bool_param = final
             yield response
 
     def _responses(
-        self, model: ServedModel, request: pb.ModelInferRequest, context: RequestContext, *, in_stages: bool
-    ) -> Iterator[tuple[pb.ModelInferResponse, bool]]:
+        self, model: ServedModel, request: InferRequest, context: RequestContext, *, in_stages: bool
+    ) -> Iterator[tuple[InferResponse, bool]]:
         began_ns = time.perf_counter_ns()
         card = model.card()
         try:
             with ExitStack() as held:
-                parameters = read_parameters(request.parameters)
+                parameters = read_parameters(request.head.parameters)
                 patience = read_patience(parameters, context)
-                wanted = Wanted(request.id, parameters)
-                deliveries = read_deliveries(request, card, self._regions, held)
+                wanted = Wanted(request.head.id, parameters)
+                deliveries = read_deliveries(request.head, card, self._regions, held)
                 tensors = read_tensors(request, card, self._regions, self._max_tensor_bytes)
                 read_ns = time.perf_counter_ns() - began_ns
                 if in_stages and isinstance(model, PipelineModel) and flag(wanted, PROGRESS):
@@ -75,7 +73,7 @@ class InferCalls:
                     told = iter([(model.infer(card, tensors, wanted, patience), True)])
                 for outcome, final in told:
                     inferred_ns = time.perf_counter_ns()
-                    response = write_response(request, card, outcome, deliveries)
+                    response = write_response(request.head.id, card, outcome, deliveries)
                     if final:
                         now_ns = time.perf_counter_ns()
                         self._statistics.answered(

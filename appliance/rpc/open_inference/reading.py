@@ -14,6 +14,7 @@ from appliance.pb import open_inference_pb2 as pb
 from appliance.rpc.open_inference.bytes_tensor import as_objects, read_bytes_tensor
 from appliance.rpc.open_inference.model import BYTES, ModelCard, Parameter, Port, Tensors
 from appliance.rpc.open_inference.parameters import read_count, read_parameters
+from appliance.rpc.open_inference.wire import InferRequest
 from appliance.shared_memory import RegionTable
 
 REGION = "shared_memory_region"
@@ -39,7 +40,7 @@ Input = pb.ModelInferRequest.InferInputTensor
 
 
 def read_tensors(
-    request: pb.ModelInferRequest, card: ModelCard, regions: RegionTable, max_region_bytes: int
+    request: InferRequest, card: ModelCard, regions: RegionTable, max_region_bytes: int
 ) -> Tensors:
     """All inputs of a request, checked against the model's.
 
@@ -53,13 +54,14 @@ def read_tensors(
         InvalidInput: names, datatypes, shapes or sizes that the model does not take.
         NotFound: no such region.
     """
-    inputs = {one.name: one for one in request.inputs}
+    sent = request.head.inputs
+    inputs = {one.name: one for one in sent}
     ports = {port.name: port for port in card.inputs}
-    if len(inputs) != len(request.inputs) or inputs.keys() != ports.keys():
-        got = ", ".join(one.name[:64] for one in request.inputs[:16]) or "none"
+    if len(inputs) != len(sent) or inputs.keys() != ports.keys():
+        got = ", ".join(one.name[:64] for one in sent[:16]) or "none"
         raise InvalidInput(f"expected inputs {', '.join(ports)}, each once, for {card.name} and got {got}")
-    places = {one.name: read_parameters(one.parameters) for one in request.inputs}
-    on_wire = [one.name for one in request.inputs if REGION not in places[one.name]]
+    places = {one.name: read_parameters(one.parameters) for one in sent}
+    on_wire = [one.name for one in sent if REGION not in places[one.name]]
     raw = _raw_contents(request, on_wire)
     tensors: Tensors = {}
     for name, port in ports.items():
@@ -89,12 +91,12 @@ def place_of(name: str, parameters: Mapping[str, Parameter]) -> tuple[str, int, 
     return region, read_count(parameters, REGION_OFFSET, 0), read_count(parameters, REGION_SIZE, 0)
 
 
-def _raw_contents(request: pb.ModelInferRequest, on_wire: list[str]) -> dict[str, bytes] | None:
+def _raw_contents(request: InferRequest, on_wire: list[str]) -> dict[str, memoryview] | None:
     """Raw elements by input, None where the elements are typed; InvalidInput for a mixture."""
-    count = len(request.raw_input_contents)
+    count = len(request.raw)
     if count == 0:
         return None
-    typed = [one.name for one in request.inputs if one.HasField("contents")]
+    typed = [one.name for one in request.head.inputs if one.HasField("contents")]
     if typed:
         raise InvalidInput(f"expected raw or typed elements and got both; typed for {', '.join(typed)[:128]}")
     if count != len(on_wire):
@@ -102,10 +104,10 @@ def _raw_contents(request: pb.ModelInferRequest, on_wire: list[str]) -> dict[str
             f"expected {len(on_wire)} raw_input_contents, one for each input outside shared memory,"
             f" and got {count}"
         )
-    return dict(zip(on_wire, request.raw_input_contents, strict=True))
+    return dict(zip(on_wire, request.raw, strict=True))
 
 
-def _from_raw(port: Port, shape: tuple[int, ...], raw: bytes) -> NDArray[Any]:
+def _from_raw(port: Port, shape: tuple[int, ...], raw: memoryview) -> NDArray[Any]:
     if port.datatype == BYTES:
         return read_bytes_tensor(port.name, raw, shape)
     _check_size(port, shape, len(raw))
@@ -129,7 +131,7 @@ def _from_region(
         buffer = np.empty(size_bytes, np.uint8)
         region.read_into(buffer.data, offset)
     if port.datatype == BYTES:
-        return read_bytes_tensor(port.name, buffer.tobytes(), shape)
+        return read_bytes_tensor(port.name, buffer.data, shape)
     return _as_numbers(port, buffer, shape)
 
 

@@ -16,6 +16,7 @@ from appliance.rpc.open_inference.bytes_tensor import write_bytes_tensor
 from appliance.rpc.open_inference.model import BYTES, ModelCard, Outcome, Parameter, Port
 from appliance.rpc.open_inference.parameters import read_count, read_parameters, write_parameters
 from appliance.rpc.open_inference.reading import REGION, REGION_OFFSET, REGION_SIZE, place_of
+from appliance.rpc.open_inference.wire import Buffer, InferResponse
 from appliance.shared_memory import Region, RegionTable
 
 
@@ -66,22 +67,23 @@ def read_deliveries(
 
 
 def write_response(
-    request: pb.ModelInferRequest, card: ModelCard, outcome: Outcome, deliveries: tuple[Delivery, ...]
-) -> pb.ModelInferResponse:
+    request_id: str, card: ModelCard, outcome: Outcome, deliveries: tuple[Delivery, ...]
+) -> InferResponse:
     """The response; InvalidInput where an output is larger than its place."""
-    response = pb.ModelInferResponse(model_name=card.name, model_version=outcome.version, id=request.id)
-    write_parameters(outcome.facts, response.parameters)
+    head = pb.ModelInferResponse(model_name=card.name, model_version=outcome.version, id=request_id)
+    write_parameters(outcome.facts, head.parameters)
+    raw: list[Buffer] = []
     for delivery in deliveries:
         port = delivery.port
         array = outcome.outputs[port.name]
-        tensor = response.outputs.add(name=port.name, datatype=port.datatype, shape=array.shape)
+        tensor = head.outputs.add(name=port.name, datatype=port.datatype, shape=array.shape)
         if delivery.place is None:
-            response.raw_output_contents.append(_raw(port, array))
+            raw.append(_raw(port, array))
         else:
             parameters = _deliver(port, array, delivery.place)
             write_parameters(parameters, tensor.parameters)
-            response.raw_output_contents.append(b"")  # clients count outputs and contents alike
-    return response
+            raw.append(b"")  # clients count outputs and contents alike
+    return InferResponse(head, tuple(raw))
 
 
 def _place(
@@ -95,18 +97,16 @@ def _place(
     return Place(region, offset, size_bytes)
 
 
-def _raw(port: Port, array: NDArray[Any]) -> bytes:
+def _raw(port: Port, array: NDArray[Any]) -> Buffer:
+    """The elements as bytes; a view of the array where it lies in memory as it goes onto the wire."""
     if port.datatype == BYTES:
         return write_bytes_tensor(array)
-    return array.astype(port.dtype.newbyteorder("<"), copy=False).tobytes()
+    ordered = np.ascontiguousarray(array, port.dtype.newbyteorder("<"))
+    return ordered.reshape(-1).view(np.uint8).data
 
 
 def _deliver(port: Port, array: NDArray[Any], place: Place) -> dict[str, Parameter]:
-    if port.datatype == BYTES:
-        data = memoryview(write_bytes_tensor(array))
-    else:
-        ordered = np.ascontiguousarray(array, port.dtype.newbyteorder("<"))
-        data = ordered.reshape(-1).view(np.uint8).data
+    data = memoryview(_raw(port, array))
     if len(data) > place.size_bytes:
         raise InvalidInput(
             f"output {port.name!r}: expected room for {len(data)} bytes in shared memory"

@@ -17,6 +17,7 @@ from appliance.pb import open_inference_pb2 as pb
 from appliance.rpc.open_inference.calls import InferCalls
 from appliance.rpc.open_inference.model import ModelCard, ModelHealth, Outcome, Port, Tensors, Wanted
 from appliance.rpc.open_inference.statistics import StatisticsTable
+from appliance.rpc.open_inference.wire import read_request
 from appliance.shared_memory import RegionTable
 
 WAIT_S = 30.0
@@ -83,6 +84,14 @@ def request(*numbers: int, flag: bytes = b"\1") -> pb.ModelInferRequest:
     )
 
 
+def ask(
+    calls: InferCalls, model: Doubling, message: pb.ModelInferRequest, context: RequestContext
+) -> pb.ModelInferResponse:
+    """As over the wire."""
+    response = calls.answer(model, read_request(message.SerializeToString()), context)
+    return pb.ModelInferResponse.FromString(response.to_bytes())
+
+
 def place(message: pb.ModelInferRequest, size: int, offset: int) -> pb.ModelInferRequest:
     """The same request with its output in region r."""
     wanted = message.outputs.add(name="numbers")
@@ -97,13 +106,13 @@ def numbers_of(response: pb.ModelInferResponse) -> list[int]:
 
 
 def test_raw_contents_belong_to_the_inputs_in_the_order_of_the_request(calls: InferCalls) -> None:
-    assert numbers_of(calls.answer(Doubling(), request(1, 2, -3, 4), RequestContext())) == [2, 4, -6, 8]
-    assert numbers_of(calls.answer(Doubling(), request(1, 2, flag=b"\0"), RequestContext())) == [1, 2]
+    assert numbers_of(ask(calls, Doubling(), request(1, 2, -3, 4), RequestContext())) == [2, 4, -6, 8]
+    assert numbers_of(ask(calls, Doubling(), request(1, 2, flag=b"\0"), RequestContext())) == [1, 2]
 
 
 def test_a_flag_is_nought_or_one(calls: InferCalls) -> None:
     with pytest.raises(InvalidInput, match="expected bytes of 0 or 1 for BOOL and got 7"):
-        calls.answer(Doubling(), request(1, 2, flag=b"\7"), RequestContext())
+        ask(calls, Doubling(), request(1, 2, flag=b"\7"), RequestContext())
 
 
 def test_typed_numbers_beyond_their_datatype(calls: InferCalls) -> None:
@@ -112,9 +121,9 @@ def test_typed_numbers_beyond_their_datatype(calls: InferCalls) -> None:
     message.inputs[0].contents.bool_contents.append(True)
     message.inputs[1].contents.int_contents.extend([1, 40000])
     with pytest.raises(InvalidInput, match=r"from -32768 to 32767 and got 1 to 40000"):
-        calls.answer(Doubling(), message, RequestContext())
+        ask(calls, Doubling(), message, RequestContext())
     message.inputs[1].contents.int_contents[:] = [-16384, 5]
-    assert numbers_of(calls.answer(Doubling(), message, RequestContext())) == [-32768, 10]
+    assert numbers_of(ask(calls, Doubling(), message, RequestContext())) == [-32768, 10]
 
 
 def test_an_unregistered_region_is_kept_for_the_request_under_way(
@@ -123,7 +132,7 @@ def test_an_unregistered_region_is_kept_for_the_request_under_way(
     model = Doubling()
     model.gate.clear()
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(calls.answer, model, place(request(5, 6), 4, 8), RequestContext())
+        answer = pool.submit(ask, calls, model, place(request(5, 6), 4, 8), RequestContext())
         assert model.begun.wait(WAIT_S)
         regions.unregister_all()
         assert regions.infos() == ()
@@ -133,16 +142,16 @@ def test_an_unregistered_region_is_kept_for_the_request_under_way(
     assert list(response.raw_output_contents) == [b""]
     assert np.frombuffer((tmp_path / "object").read_bytes(), "<i2")[3:7].tolist() == [3, 10, 12, 6]
     with pytest.raises(NotFound):
-        calls.answer(model, place(request(5, 6), 4, 8), RequestContext())
+        ask(calls, model, place(request(5, 6), 4, 8), RequestContext())
 
 
 def test_an_output_larger_than_its_place(calls: InferCalls, tmp_path: Path) -> None:
     before = (tmp_path / "object").read_bytes()
     with pytest.raises(InvalidInput, match="expected room for 4 bytes in shared memory and got 2"):
-        calls.answer(Doubling(), place(request(5, 6), 2, 0), RequestContext())
+        ask(calls, Doubling(), place(request(5, 6), 2, 0), RequestContext())
     model = Doubling()
     with pytest.raises(InvalidInput, match="expected a place inside the 64 bytes"):
-        calls.answer(model, place(request(5, 6), 4, 62), RequestContext())
+        ask(calls, model, place(request(5, 6), 4, 62), RequestContext())
     assert not model.contexts, "a wrong place is refused before the work"
     assert (tmp_path / "object").read_bytes() == before
 
@@ -152,7 +161,7 @@ def test_the_place_in_the_queue_and_the_time_limit(calls: InferCalls) -> None:
     for level in (0, 1, 2, 3, 99):
         message = request(1, 2)
         message.parameters["priority"].uint64_param = level
-        calls.answer(model, message, RequestContext(priority=Priority.ROUTINE))
+        ask(calls, model, message, RequestContext(priority=Priority.ROUTINE))
     assert [context.priority for context in model.contexts] == [
         Priority.ROUTINE,
         Priority.INTERACTIVE,
@@ -162,17 +171,17 @@ def test_the_place_in_the_queue_and_the_time_limit(calls: InferCalls) -> None:
     ]
     message = request(1, 2)
     message.parameters["timeout"].int64_param = 30_000_000
-    calls.answer(model, message, RequestContext())
+    ask(calls, model, message, RequestContext())
     assert 0 < model.contexts[-1].deadline.remaining_s() <= 30
 
 
 def test_what_is_counted(calls: InferCalls, statistics: StatisticsTable) -> None:
     model = Doubling()
-    calls.answer(model, request(1, 2, 3, 4), RequestContext())
-    calls.answer(model, request(1, 2), RequestContext())
+    ask(calls, model, request(1, 2, 3, 4), RequestContext())
+    ask(calls, model, request(1, 2), RequestContext())
     model.fault = InferenceFailed("broken")
     with pytest.raises(InferenceFailed):
-        calls.answer(model, request(1, 2), RequestContext())
+        ask(calls, model, request(1, 2), RequestContext())
     counted = statistics.write("doubling", "1.0.0")
     assert (counted.inference_count, counted.execution_count) == (3, 2)
     assert counted.last_inference > 0
@@ -187,5 +196,5 @@ def test_what_is_counted(calls: InferCalls, statistics: StatisticsTable) -> None
 
 
 def test_a_single_response_of_a_stream_is_the_final_one(calls: InferCalls) -> None:
-    (response,) = calls.stream(Doubling(), request(1, 2), RequestContext())
-    assert response.parameters["triton_final_response"].bool_param
+    (response,) = calls.stream(Doubling(), read_request(request(1, 2).SerializeToString()), RequestContext())
+    assert response.head.parameters["triton_final_response"].bool_param

@@ -173,6 +173,10 @@ WRONG = {
         ),
         "expected the name of a region",
     ),
+    "a flood of empty contents": (
+        edited(crops(), raw_input_contents=[b""] * 5000),
+        "expected a request of at most 4096 fields and got more",
+    ),
     "raw beside a region": (
         edited(in_region("r", CROP_BYTES), raw_input_contents=[b"abc"]),
         "expected 0 raw_input_contents, one for each input outside shared memory, and got 1",
@@ -339,8 +343,21 @@ def test_an_error_in_a_stream_carries_the_id(stub: GRPCInferenceServiceStub) -> 
     assert (answer.infer_response.id, answer.infer_response.model_name) == ("9", "nobody")
 
 
-def test_bytes_that_are_no_message(channel: grpc.Channel, stub: GRPCInferenceServiceStub) -> None:
+@pytest.mark.parametrize("data", [b"\xff" * 64, b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x3a\x85"])
+def test_bytes_that_are_no_message(
+    channel: grpc.Channel, stub: GRPCInferenceServiceStub, data: bytes
+) -> None:
     call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-    with pytest.raises(grpc.RpcError):
-        call(b"\xff" * 64, timeout=WAIT_S)
+    with pytest.raises(grpc.RpcError) as refused:
+        call(data, timeout=WAIT_S)
+    assert isinstance(refused.value, grpc.Call)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert f"expected a ModelInferRequest message and got {len(data)} bytes" in str(refused.value.details())
     assert stub.ServerLive(pb.ServerLiveRequest(), timeout=WAIT_S).live
+
+
+def test_a_stream_survives_bytes_that_are_no_message(channel: grpc.Channel) -> None:
+    call = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+    broken, good = call(iter([b"\xff" * 64, crops().SerializeToString()]), timeout=WAIT_S)
+    assert pb.ModelStreamInferResponse.FromString(broken).error_message.startswith("INVALID_INPUT: ")
+    assert pb.ModelStreamInferResponse.FromString(good).infer_response.outputs
