@@ -186,4 +186,4 @@ class Analysis:
     stages: tuple[StageReport, ...]
     spread: Spread | None = None  # exactly one of spread and film is set
     film: Film | None = None
-    renderings: dict[str, bytes] = field(default_factory=dict, compare=False)  # "overlay", "karyogram" → PNG
+    renderings: dict[str, bytes] = field(default_factory=dict, compare=False)  # name → file, as asked for

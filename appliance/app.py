@@ -17,6 +17,8 @@ from appliance.chest_xray.pipeline import ChestXrayPipeline
 from appliance.chest_xray.settings import FindingModel
 from appliance.clock import Clock
 from appliance.config import MIB, Config
+from appliance.dicom_out.device import device_uid
+from appliance.dicom_out.reports import DicomReports
 from appliance.errors import ConfigurationError, ModelUnavailable, StorageUnavailable
 from appliance.imaging import ImageDecoder, ImageLimits
 from appliance.inference import InferenceService, ModelIdentity
@@ -143,6 +145,7 @@ class Daemon:
             ChestXrayPipeline(inference, FindingModels(self._models)),
             MetaphaseArtist(),
             FilmArtist(),
+            DicomReports(device_uid(config.state_directory)),
             self._store,
             self._clock,
         )

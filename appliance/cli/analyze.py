@@ -14,7 +14,7 @@ from rich.table import Column, Table
 
 from appliance.analysis import Modality
 from appliance.cli.connect import any_daemon, server_option
-from appliance.cli.inputs import find_inputs, modality_of
+from appliance.cli.inputs import find_inputs, is_dicom, modality_of
 from appliance.cli.outputs import Reply, output_names, write_outputs
 from appliance.client import ApplianceClient, CallError
 from appliance.pb import analysis_pb2, chest_xray_pb2, karyotype_pb2
@@ -46,12 +46,18 @@ class Failure:
 @click.option(
     "--pixel-size-um", type=click.FloatRange(0, min_open=True), help="Micrometres per pixel, if known."
 )
+@click.option(
+    "--dicom-sr",
+    is_flag=True,
+    help="Write NAME.sr.dcm as well, a DICOM structured report, for each film that is a DICOM file.",
+)
 @server_option
 def analyze(
     paths: tuple[Path, ...],
     output: Path,
     modality: str | None,
     pixel_size_um: float | None,
+    dicom_sr: bool,
     server: str | None,
 ) -> None:
     """Analyse images and write for each NAME.json, NAME.overlay.png and, for a spread, NAME.karyogram.png.
@@ -65,7 +71,7 @@ def analyze(
     output.mkdir(parents=True, exist_ok=True)
     chosen = Modality(modality) if modality else None
     with any_daemon(server) as client:
-        failures = list(_analyze_all(client, inputs, output, chosen, pixel_size_um, console))
+        failures = list(_analyze_all(client, inputs, output, chosen, pixel_size_um, dicom_sr, console))
     done = len(inputs) - len(failures)
     console.print(
         f"{done} of {len(inputs)} analysed; the results are in {escape(str(output))}", highlight=False
@@ -84,6 +90,7 @@ def _analyze_all(
     output: Path,
     chosen: Modality | None,
     pixel_size_um: float | None,
+    dicom_sr: bool,
     console: Console,
 ) -> Iterator[Failure]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -93,9 +100,14 @@ def _analyze_all(
             progress.update(task, description=escape(path.name[:40]))
             try:
                 data = path.read_bytes()
-                write_outputs(
-                    analyze_bytes(client, data, modality_of(data, chosen), name, pixel_size_um), output, name
-                )
+                kind = modality_of(data, chosen)
+                report = dicom_sr and kind is Modality.CHEST_XRAY and is_dicom(data)
+                write_outputs(analyze_bytes(client, data, kind, name, pixel_size_um, report), output, name)
+                if dicom_sr and not report:
+                    progress.console.print(
+                        f"{escape(shown(path))} is no DICOM film: no {escape(name)}.sr.dcm for it",
+                        highlight=False,
+                    )
             except CallError as exc:
                 yield Failure(path, str(exc))
             except click.ClickException as exc:
@@ -111,6 +123,7 @@ def analyze_bytes(
     modality: Modality,
     request_id: str,
     pixel_size_um: float | None = None,
+    structured_report: bool = False,
 ) -> Reply:
     """Send one encoded image and ask for every picture; CallError with the daemon's reason."""
     if modality is Modality.METAPHASE:
@@ -119,7 +132,9 @@ def analyze_bytes(
                 encoded=data,
                 pixel_size_um=pixel_size_um,
                 request_id=_request_id(request_id),
-                render=analysis_pb2.RenderOptions(overlay=True, karyogram=True),
+                render=analysis_pb2.RenderOptions(
+                    overlay=True, karyogram=True, structured_report=structured_report
+                ),
             ),
             REQUEST_S,
         )
@@ -128,7 +143,7 @@ def analyze_bytes(
             encoded=data,
             pixel_size_um=pixel_size_um,
             request_id=_request_id(request_id),
-            render=analysis_pb2.RenderOptions(overlay=True),
+            render=analysis_pb2.RenderOptions(overlay=True, structured_report=structured_report),
         ),
         REQUEST_S,
     )

@@ -51,11 +51,16 @@ def modality_of(data: bytes, chosen: Modality | None) -> Modality:
     return guessed
 
 
-def _dicom_modality(data: bytes) -> Modality | None:
+def is_dicom(data: bytes) -> bool:
+    """Whether the bytes begin as a DICOM file does."""
     try:
-        if sniff(data) is not MediaType.DICOM:
-            return None
+        return sniff(data) is MediaType.DICOM
     except ApplianceError:
+        return False
+
+
+def _dicom_modality(data: bytes) -> Modality | None:
+    if not is_dicom(data):
         return None
     try:
         from pydicom import dcmread  # an extra: only DICOM needs it

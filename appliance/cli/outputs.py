@@ -27,6 +27,7 @@ def write_outputs(reply: Reply, folder: Path, name: str) -> list[Path]:
     pictures = {
         f"{name}.overlay.png": reply.renderings.overlay_png,
         f"{name}.karyogram.png": reply.renderings.karyogram_png,
+        f"{name}.sr.dcm": reply.renderings.structured_report_dicom,
     }
     numbers = copy.deepcopy(reply)
     numbers.ClearField("renderings")  # they are files of their own

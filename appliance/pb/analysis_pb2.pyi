@@ -272,19 +272,23 @@ class RenderOptions(_message.Message):
 
     OVERLAY_FIELD_NUMBER: _builtins.int
     KARYOGRAM_FIELD_NUMBER: _builtins.int
+    STRUCTURED_REPORT_FIELD_NUMBER: _builtins.int
     overlay: _builtins.bool
     """The input with outlines or boxes, classes and confidences drawn on it."""
     karyogram: _builtins.bool
     """The karyogram in ISCN order, p arms up; metaphase only."""
+    structured_report: _builtins.bool
+    """A DICOM structured report (TID 1500); only of a chest film that came as DICOM."""
     def __init__(
         self,
         *,
         overlay: _builtins.bool = ...,
         karyogram: _builtins.bool = ...,
+        structured_report: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram", b"karyogram", "overlay", b"overlay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram", b"karyogram", "overlay", b"overlay", "structured_report", b"structured_report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -298,19 +302,23 @@ class Renderings(_message.Message):
 
     OVERLAY_PNG_FIELD_NUMBER: _builtins.int
     KARYOGRAM_PNG_FIELD_NUMBER: _builtins.int
+    STRUCTURED_REPORT_DICOM_FIELD_NUMBER: _builtins.int
     overlay_png: _builtins.bytes
     """PNG file."""
     karyogram_png: _builtins.bytes
     """PNG file."""
+    structured_report_dicom: _builtins.bytes
+    """DICOM file with the patient and study of the film that was sent; the appliance keeps none of it."""
     def __init__(
         self,
         *,
         overlay_png: _builtins.bytes = ...,
         karyogram_png: _builtins.bytes = ...,
+        structured_report_dicom: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram_png", b"karyogram_png", "overlay_png", b"overlay_png"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram_png", b"karyogram_png", "overlay_png", b"overlay_png", "structured_report_dicom", b"structured_report_dicom"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

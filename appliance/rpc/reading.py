@@ -49,6 +49,7 @@ def read_analysis(message: AnalyzeRequest) -> AnalysisRequest:
         request_id=message.request_id,
         overlay=message.render.overlay,
         karyogram=message.render.karyogram,
+        structured_report=message.render.structured_report,
     )
 
 

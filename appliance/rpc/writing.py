@@ -208,4 +208,5 @@ def _renderings(analysis: Analysis) -> analysis_pb2.Renderings | None:
     return analysis_pb2.Renderings(
         overlay_png=analysis.renderings.get("overlay", b""),
         karyogram_png=analysis.renderings.get("karyogram", b""),
+        structured_report_dicom=analysis.renderings.get("structured_report", b""),
     )

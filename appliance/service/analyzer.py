@@ -10,8 +10,9 @@ from typing import Protocol
 
 from appliance.analysis import Analysis, Film, Modality, Spread, StageEvent, StageReport
 from appliance.clock import Clock, TimeOrderedIds
-from appliance.errors import UnsuitableImage
+from appliance.errors import InvalidInput, UnsuitableImage
 from appliance.imaging import Image, ImageDecoder, decode_raw
+from appliance.imaging.film_tags import FilmReferences
 from appliance.inference import RequestContext
 from appliance.results import ResultStore
 from appliance.service.request import AnalysisRequest
@@ -57,11 +58,19 @@ class FilmArtist(Protocol):
         ...
 
 
+class FilmReports(Protocol):
+    """What writes about films in DICOM."""
+
+    def begin(self, references: FilmReferences | None) -> Callable[[Analysis], bytes]:
+        """Check that a report can refer to this film; what writes it once there is an answer."""
+        ...
+
+
 class Analyzer:
     """Answers analysis requests; each answer is durable before it is returned.
 
     Args:
-        decoder, metaphases, films, metaphase_artist, film_artist: do the work.
+        decoder, metaphases, films, metaphase_artist, film_artist, film_reports: do the work.
         store: keeps the results.
         clock: dates them.
     """
@@ -73,6 +82,7 @@ class Analyzer:
         films: FilmPipeline,
         metaphase_artist: MetaphaseArtist,
         film_artist: FilmArtist,
+        film_reports: FilmReports,
         store: ResultStore,
         clock: Clock,
     ) -> None:
@@ -81,6 +91,7 @@ class Analyzer:
         self._films = films
         self._metaphase_artist = metaphase_artist
         self._film_artist = film_artist
+        self._film_reports = film_reports
         self._store = store
         self._clock = clock
         self._ids = TimeOrderedIds(clock)
@@ -99,6 +110,10 @@ class Analyzer:
             InvalidInput: the image cannot be read or shows no spread.
             Unavailable, LimitExceeded, DeadlineExceeded, Cancelled, InferenceFailed: no answer this time.
         """
+        if request.structured_report:
+            raise InvalidInput(
+                "expected a chest film to write a DICOM structured report about and got a metaphase image"
+            )
         tell = on_stage or (lambda _event: None)
         image, decoded = self._read(request, Modality.METAPHASE, context)
         tell(StageEvent(decoded))
@@ -127,6 +142,7 @@ class Analyzer:
     def analyze_chest_film(self, request: AnalysisRequest, context: RequestContext) -> Analysis:
         """Analyse one chest film; arguments and errors as in `analyze_metaphase`."""
         image, decoded = self._read(request, Modality.CHEST_XRAY, context)
+        write_report = self._film_reports.begin(image.references) if request.structured_report else None
         film, stages = self._films.analyze(image, context)
         pictures: dict[str, Callable[[], bytes]] = {}
         if request.overlay:
@@ -143,6 +159,8 @@ class Analyzer:
             film=film,
             renderings=renderings,
         )
+        if write_report is not None:
+            analysis = _with_report(analysis, write_report)
         return self._keep(analysis, context)
 
     def _read(
@@ -151,7 +169,7 @@ class Analyzer:
         context.check()
         began_s = time.perf_counter()
         if isinstance(request.image, bytes):
-            image = self._decoder.decode(request.image, context.deadline)
+            image = self._decoder.decode(request.image, context.deadline, request.structured_report)
         else:
             raw = request.image
             image = decode_raw(raw.data, raw.shape, raw.pixel_type, self._decoder.limits)
@@ -167,6 +185,13 @@ class Analyzer:
         context.check()  # an answer that nobody waits for would come back as a second one when they retry
         self._store.commit(analysis)
         return analysis
+
+
+def _with_report(analysis: Analysis, write: Callable[[Analysis], bytes]) -> Analysis:
+    began_s = time.perf_counter()
+    renderings = analysis.renderings | {"structured_report": write(analysis)}
+    written = StageReport("report", (time.perf_counter() - began_s) * 1000)
+    return replace(analysis, stages=(*analysis.stages, written), renderings=renderings)
 
 
 def _draw(pictures: dict[str, Callable[[], bytes]]) -> tuple[dict[str, bytes], tuple[StageReport, ...]]:

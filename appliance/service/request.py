@@ -33,6 +33,7 @@ class AnalysisRequest:
     request_id: str = ""  # the caller's own
     overlay: bool = False  # draw the result on the input
     karyogram: bool = False  # draw the karyogram
+    structured_report: bool = False  # write a DICOM structured report; of DICOM films only
 
     def __post_init__(self) -> None:
         size_um = self.pixel_size_um

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pydicom import dcmread
 
 from appliance.cli import main
 from appliance.client import LocalDaemon
@@ -110,3 +111,18 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [[], ["x.png"], ["--output", "out"]])
 def test_words_that_are_missing(words: list[str]) -> None:
     assert CliRunner().invoke(main, ["analyze", *words]).exit_code == 2
+
+
+def test_dicom_films_leave_a_structured_report(daemon: LocalDaemon, tmp_path: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "film.dcm").write_bytes(chest_dicom())
+    (source / "other.png").write_bytes(film_png())
+    words = (source, "--output", output, "--modality", "chest-xray", "--dicom-sr")
+    code, said = analyze(daemon, *words)
+    assert code == 0, said
+    assert "other.png is no DICOM film: no other.sr.dcm for it" in said
+    assert [path.name for path in output.glob("*.dcm")] == ["film.sr.dcm"]
+    report = dcmread(output / "film.sr.dcm")
+    assert report.Modality == "SR"
+    assert report.StudyInstanceUID == dcmread(source / "film.dcm").StudyInstanceUID

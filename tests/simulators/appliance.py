@@ -17,6 +17,7 @@ from appliance.chest_xray.artist import FilmArtist
 from appliance.chest_xray.pipeline import ChestXrayPipeline
 from appliance.chest_xray.settings import FindingModel
 from appliance.clock import Clock
+from appliance.dicom_out.reports import DicomReports
 from appliance.imaging import ImageDecoder, ImageLimits, encode_png
 from appliance.inference import Inference, InferenceService, RequestContext
 from appliance.karyotype.artist import MetaphaseArtist
@@ -68,7 +69,13 @@ def chest_dicom() -> bytes:
     """A small radiograph whose header says chest."""
     from tests.imaging.dicom_writer import write_film
 
-    return write_film(demo_chest_film().image, Modality="DX", BodyPartExamined="CHEST")
+    return write_film(
+        demo_chest_film().image,
+        Modality="DX",
+        BodyPartExamined="CHEST",
+        StudyInstanceUID="1.2.840.99999.2.1",
+        SeriesInstanceUID="1.2.840.99999.2.2",
+    )
 
 
 class BothEngines:
@@ -126,6 +133,7 @@ class Bench:
             ChestXrayPipeline(self.engines, lambda _identity: FindingModel(FINDING_LABELS)),
             MetaphaseArtist(),
             FilmArtist(),
+            DicomReports("2.25.1"),
             self.store,
             clock,
         )
