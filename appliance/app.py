@@ -21,7 +21,7 @@ from appliance.dicom_out.device import device_uid
 from appliance.dicom_out.reports import DicomReports
 from appliance.errors import ConfigurationError, ModelUnavailable, StorageUnavailable
 from appliance.imaging import ImageDecoder, ImageLimits
-from appliance.inference import InferenceService, ModelIdentity
+from appliance.inference import Admission, InferenceService, ModelIdentity, QueueRules
 from appliance.karyotype.artist import MetaphaseArtist
 from appliance.karyotype.cascade import KaryotypePipeline
 from appliance.models.manifest import MANIFEST_NAME, Role
@@ -135,8 +135,9 @@ class Daemon:
                 drain_timeout_s=config.inference.drain_s,
             )
         )
+        admission = Admission(config.server.workers, request_rules(config))
         inference = self._resources.enter_context(
-            InferenceService(self._models, config.inference.queue_capacity)
+            InferenceService(self._models, call_rules(config), config.inference.streams, admission)
         )
         self._checkup = Checkup(self._models, inference, self._store, probe, self._clock)
         analyzer = Analyzer(
@@ -148,6 +149,7 @@ class Daemon:
             DicomReports(device_uid(config.state_directory)),
             self._store,
             self._clock,
+            admission,
         )
         self._server = RpcServer(
             Services(
@@ -250,7 +252,8 @@ def claim_state_directory(folder: Path, resources: ExitStack) -> None:
 
 def engine_opener(config: Config, probe: DeviceProbe) -> Callable[[Path], Engine]:
     """What compiles a pack's graph here, with the configured threads and cache."""
-    options = EngineOptions(threads=config.inference.threads or None)
+    settings = config.inference
+    options = EngineOptions(threads=settings.threads or None, concurrency=settings.streams)
     cache = CompileCache(config.cache_directory, config.inference.cache_max_mib * MIB)
     return lambda model_path: open_engine(model_path, options, cache, probe=probe).engine
 
@@ -260,6 +263,19 @@ def engine_order(config: Config) -> tuple[EngineKind, ...]:
     if config.inference.engine == "auto":
         return (EngineKind.TENSORRT, EngineKind.OPENVINO, EngineKind.ONNXRUNTIME)
     return (EngineKind(config.inference.engine),)
+
+
+def call_rules(config: Config) -> QueueRules:
+    """Of the queues before the engines."""
+    settings = config.inference
+    return QueueRules(
+        settings.queue_capacity, settings.passed_over_s, settings.batch_rows, settings.batch_delay_ms / 1000
+    )
+
+
+def request_rules(config: Config) -> QueueRules:
+    """Of the queue of whole requests."""
+    return QueueRules(config.server.max_waiting, config.inference.passed_over_s)
 
 
 def image_limits(config: Config) -> ImageLimits:

@@ -1,6 +1,17 @@
-"""Requests meet engines: one bounded queue and one worker thread for each model."""
+"""Requests meet engines: admission, queues and the threads that work them off."""
 
+from appliance.inference.admission import Admission
+from appliance.inference.discipline import QueueRules
 from appliance.inference.request import Inference, ModelIdentity, Priority, RequestContext
 from appliance.inference.service import InferenceService, LaneLoad
 
-__all__ = ["Inference", "InferenceService", "LaneLoad", "ModelIdentity", "Priority", "RequestContext"]
+__all__ = [
+    "Admission",
+    "Inference",
+    "InferenceService",
+    "LaneLoad",
+    "ModelIdentity",
+    "Priority",
+    "QueueRules",
+    "RequestContext",
+]

@@ -16,23 +16,37 @@ from appliance.models.identity import ModelIdentity
 __all__ = ["Inference", "ModelIdentity", "Priority", "RequestContext", "Tensors"]
 
 Tensors = dict[str, NDArray[Any]]
+PATIENCE_CHECK_S = 0.1
+"""How often a waiting request looks whether its caller has hung up. Its place in a queue is free before that:
+whoever needs one sweeps the queue first."""
 
 
 class Priority(enum.IntEnum):
-    """Who goes first in a model's queue; a lower number is served earlier."""
+    """Who goes first; a lower number is served earlier."""
 
-    INTERACTIVE = 0  # a person waits at the microscope
+    INTERACTIVE = 0  # a person waits at the microscope: nothing else starts meanwhile
     ROUTINE = 1  # the default
     BATCH = 2  # a folder that runs over night
+    BACKGROUND = 3  # work of nobody in particular: repeating old analyses, measuring
 
 
 @dataclass(frozen=True)
 class RequestContext:
-    """The caller's patience: deadline, whether they hung up, and their place in the queue."""
+    """The caller's patience: deadline, whether they hung up, and their place in the queues."""
 
     deadline: Deadline = field(default_factory=Deadline.never)
     cancelled: threading.Event = field(default_factory=threading.Event)
     priority: Priority = Priority.ROUTINE
+    caller: str = ""  # who asks: callers of one priority take turns
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.cancelled.is_set() or self.deadline.remaining_s() <= 0
+
+    def next_check_s(self) -> float:
+        """Seconds until who waits for something should call `check` again."""
+        return max(0.0, min(PATIENCE_CHECK_S, self.deadline.remaining_s()))
 
     def check(self) -> None:
         """Raise Cancelled or DeadlineExceeded when nobody waits for the answer any more."""
@@ -49,3 +63,4 @@ class Inference:
     model: ModelIdentity
     engine_ms: float  # inside the bare engine call
     queue_ms: float  # from submission to the start of the engine call
+    shared_by: int = 1  # calls that ran together in this engine call

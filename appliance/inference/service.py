@@ -1,4 +1,4 @@
-"""The one door to the engines: finds the lane of a role, waits for its answer, counts."""
+"""The one door to the engines: waits for a turn, runs the call, counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from appliance.inference.lane import Job, Lane, ModelSource
+from appliance.inference.admission import Admission
+from appliance.inference.discipline import QueueRules
+from appliance.inference.dispatcher import Dispatcher, ModelSource
 from appliance.inference.request import Inference, RequestContext
 from appliance.models.manifest import Role
 
@@ -18,28 +20,39 @@ from appliance.models.manifest import Role
 class LaneLoad:
     """How busy one model is."""
 
-    queued: int  # requests that wait
-    answered: int  # requests answered since the start
+    queued: int  # calls that wait
+    answered: int  # calls answered since the start
 
 
 class InferenceService:
-    """Runs engine calls for the pipelines, each role's one after the other on a thread of its own.
+    """Runs engine calls for the pipelines and for raw tensors, in the order of `discipline`.
 
     Args:
         models: where loaded models are leased; it outlives this service.
-        queue_capacity: most requests that wait for one model before LimitExceeded.
+        rules: of the queues, one for each model.
+        workers: engine calls at a time; the engines are opened for as many.
+        admission: knows whether an interactive request is under way; without one nothing is held back.
     """
 
-    def __init__(self, models: ModelSource, queue_capacity: int) -> None:
-        self._lanes = {role: Lane(role, models, queue_capacity) for role in Role}
+    def __init__(
+        self,
+        models: ModelSource,
+        rules: QueueRules | None = None,
+        workers: int = 1,
+        admission: Admission | None = None,
+    ) -> None:
+        rules = rules or QueueRules()
+        self._admission = admission or Admission(1, rules)
+        self._dispatcher = Dispatcher(models, rules, workers, self._admission)
 
     def infer(self, role: Role, tensors: Mapping[str, NDArray[Any]], context: RequestContext) -> Inference:
         """Run the model of `role` on `tensors` and wait for its outputs.
 
         Args:
             role: which model.
-            tensors: inputs by name, with the shapes and datatypes of the pack's contract.
-            context: the caller's deadline, cancellation and priority; a call that nobody waits for any
+            tensors: inputs by name, with the shapes and datatypes of the pack's contract; the caller must not
+                change them before this returns.
+            context: the caller's deadline, cancellation, priority and name; a call that nobody waits for any
                 more is dropped if it has not begun.
 
         Raises:
@@ -49,19 +62,17 @@ class InferenceService:
             InferenceFailed: the engine failed.
         """
         context.check()
-        job = Job(tensors, context)
-        self._lanes[role].submit(job)
-        return job.wait()
+        inference = self._dispatcher.run(role, tensors, context)
+        self._admission.give_way(context)
+        return inference
 
     def load(self, role: Role) -> LaneLoad:
         """How busy the model of `role` is."""
-        lane = self._lanes[role]
-        return LaneLoad(queued=lane.queued, answered=lane.answered)
+        return LaneLoad(queued=self._dispatcher.waiting(role), answered=self._dispatcher.answered(role))
 
     def close(self) -> None:
         """Take nothing new, finish what waits, stop the threads."""
-        for lane in self._lanes.values():
-            lane.close()
+        self._dispatcher.close()
 
     def __enter__(self) -> InferenceService:
         return self

@@ -85,23 +85,27 @@ class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.Val
     PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
     """Not said: routine."""
     PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
-    """A person waits at the microscope."""
+    """A person waits at the microscope: nothing less urgent starts while the request is under way."""
     PRIORITY_ROUTINE: _Priority.ValueType  # 2
     """The default."""
     PRIORITY_BATCH: _Priority.ValueType  # 3
     """A folder that runs over night."""
+    PRIORITY_BACKGROUND: _Priority.ValueType  # 4
+    """Work that may take what is left over: repeating old analyses, measuring."""
 
 class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
-    """Who goes first when several requests wait for the same model."""
+    """Who goes first when several requests wait."""
 
 PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
 """Not said: routine."""
 PRIORITY_INTERACTIVE: Priority.ValueType  # 1
-"""A person waits at the microscope."""
+"""A person waits at the microscope: nothing less urgent starts while the request is under way."""
 PRIORITY_ROUTINE: Priority.ValueType  # 2
 """The default."""
 PRIORITY_BATCH: Priority.ValueType  # 3
 """A folder that runs over night."""
+PRIORITY_BACKGROUND: Priority.ValueType  # 4
+"""Work that may take what is left over: repeating old analyses, measuring."""
 Global___Priority: _TypeAlias = Priority  # noqa: Y015
 
 class _QualityFlag:

@@ -16,6 +16,10 @@ from appliance.inference import Priority, RequestContext
 from appliance.rpc.statuses import kind_of, status_of, trailing_metadata
 
 LOG = logging.getLogger(__name__)
+CLIENT_ID_KEY = "client-id"
+"""Metadata of a call: the caller's own name, by which callers take turns; else each connection is one."""
+
+MAX_CLIENT_ID_CHARACTERS = 64
 
 
 class Edge:
@@ -73,7 +77,7 @@ class Edge:
         if not context.add_callback(cancelled.set):
             cancelled.set()  # ended before it began
         deadline = Deadline.after(patience_s if unbounded else min(patience_s, self._max_request_s))
-        return RequestContext(deadline, cancelled, priority)
+        return RequestContext(deadline, cancelled, priority, caller_of(context))
 
     def _abort_with_incident(self, context: grpc.ServicerContext) -> None:
         context.abort(grpc.StatusCode.INTERNAL, self._log_incident())
@@ -83,3 +87,10 @@ class Edge:
         incident = secrets.token_hex(4)
         LOG.exception("unexpected error", extra={"incident": incident})
         return f"the appliance failed on this request; its log has incident {incident}"
+
+
+def caller_of(context: grpc.ServicerContext) -> str:
+    """Who takes a turn in the queues: the name that the caller gives itself, else its connection."""
+    metadata = dict(context.invocation_metadata() or ())
+    named = str(metadata.get(CLIENT_ID_KEY, ""))[:MAX_CLIENT_ID_CHARACTERS]
+    return named or str(context.peer())

@@ -24,6 +24,7 @@ PRIORITIES = {
     analysis_pb2.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
     analysis_pb2.PRIORITY_ROUTINE: Priority.ROUTINE,
     analysis_pb2.PRIORITY_BATCH: Priority.BATCH,
+    analysis_pb2.PRIORITY_BACKGROUND: Priority.BACKGROUND,
 }
 MODALITIES = {
     analysis_pb2.MODALITY_METAPHASE: Modality.METAPHASE,

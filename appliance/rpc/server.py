@@ -65,8 +65,8 @@ KEEPALIVE_TIMEOUT_MS = 20_000
 class ServerLimits:
     """Bounds of the server."""
 
-    workers: int  # requests handled at a time
-    max_waiting: int  # further requests accepted beyond the workers
+    workers: int  # requests handled at a time, interactive ones apart: as many again
+    max_waiting: int  # further requests that wait
     max_watchers: int  # open WatchResults streams
     max_message_bytes: int  # largest request or reply
     max_request_s: float  # longest deadline in seconds
@@ -99,7 +99,11 @@ class RpcServer:
     """
 
     def __init__(self, services: Services, limits: ServerLimits, addresses: Sequence[str]) -> None:
-        threads = limits.workers + limits.max_watchers + limits.max_streams + INTERNAL_THREADS
+        # A thread for every request, also for one that waits: who goes first is for the queues to say, and
+        # the pool would serve its own waiting requests in the order in which they came. Interactive ones have
+        # as many places as the others.
+        working = 2 * limits.workers + limits.max_waiting
+        threads = working + limits.max_watchers + limits.max_streams + INTERNAL_THREADS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rpc")
         self._server = grpc.server(
             self._pool,
@@ -112,7 +116,7 @@ class RpcServer:
                 ("grpc.keepalive_time_ms", KEEPALIVE_MS),
                 ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
             ],
-            maximum_concurrent_rpcs=threads + limits.max_waiting,
+            maximum_concurrent_rpcs=threads,
         )
         edge = Edge(limits.max_request_s)
         karyotype_pb2_grpc.add_KaryotypeServiceServicer_to_server(

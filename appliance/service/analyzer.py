@@ -13,7 +13,7 @@ from appliance.clock import Clock, TimeOrderedIds
 from appliance.errors import InvalidInput, UnsuitableImage
 from appliance.imaging import Image, ImageDecoder, decode_raw
 from appliance.imaging.film_tags import FilmReferences
-from appliance.inference import RequestContext
+from appliance.inference import Admission, RequestContext
 from appliance.results import ResultStore
 from appliance.service.request import AnalysisRequest
 
@@ -73,6 +73,7 @@ class Analyzer:
         decoder, metaphases, films, metaphase_artist, film_artist, film_reports: do the work.
         store: keeps the results.
         clock: dates them.
+        admission: says when a request may begin, and when it has to pause.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Analyzer:
         film_reports: FilmReports,
         store: ResultStore,
         clock: Clock,
+        admission: Admission,
     ) -> None:
         self._decoder = decoder
         self._metaphases = metaphases
@@ -94,6 +96,7 @@ class Analyzer:
         self._film_reports = film_reports
         self._store = store
         self._clock = clock
+        self._admission = admission
         self._ids = TimeOrderedIds(clock)
 
     def analyze_metaphase(
@@ -114,6 +117,17 @@ class Analyzer:
             raise InvalidInput(
                 "expected a chest film to write a DICOM structured report about and got a metaphase image"
             )
+        with self._admission.enter(context):
+            return self._analyze_metaphase(request, context, on_stage)
+
+    def analyze_chest_film(self, request: AnalysisRequest, context: RequestContext) -> Analysis:
+        """Analyse one chest film; arguments and errors as in `analyze_metaphase`."""
+        with self._admission.enter(context):
+            return self._analyze_chest_film(request, context)
+
+    def _analyze_metaphase(
+        self, request: AnalysisRequest, context: RequestContext, on_stage: OnStage | None
+    ) -> Analysis:
         tell = on_stage or (lambda _event: None)
         image, decoded = self._read(request, Modality.METAPHASE, context)
         tell(StageEvent(decoded))
@@ -139,8 +153,7 @@ class Analyzer:
         )
         return self._keep(analysis, context)
 
-    def analyze_chest_film(self, request: AnalysisRequest, context: RequestContext) -> Analysis:
-        """Analyse one chest film; arguments and errors as in `analyze_metaphase`."""
+    def _analyze_chest_film(self, request: AnalysisRequest, context: RequestContext) -> Analysis:
         image, decoded = self._read(request, Modality.CHEST_XRAY, context)
         write_report = self._film_reports.begin(image.references) if request.structured_report else None
         film, stages = self._films.analyze(image, context)

@@ -19,8 +19,17 @@ from appliance.errors import (
     ModelUnavailable,
     Unavailable,
 )
-from appliance.inference import Inference, InferenceService, ModelIdentity, Priority, RequestContext
+from appliance.inference import (
+    Admission,
+    Inference,
+    InferenceService,
+    ModelIdentity,
+    Priority,
+    QueueRules,
+    RequestContext,
+)
 from appliance.models.manifest import Role
+from engines import TensorSpec
 
 ROLE = Role.KARYOTYPE_CLASSIFIER
 TENSOR = {"x": np.arange(3.0)}
@@ -29,17 +38,22 @@ TENSOR = {"x": np.arange(3.0)}
 class Doubling:
     """Gives twice its input; holds every call until its gate is open."""
 
+    inputs = (TensorSpec("x", "FP64", (-1,)),)
+    outputs = (TensorSpec("y", "FP64", (-1,)),)
+
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.gate.set()
         self.begun = threading.Semaphore(0)
         self.seen: list[float] = []
+        self.rows: list[int] = []
 
     def infer(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         self.begun.release()
         assert self.gate.wait(10.0)
         self.seen.append(float(tensors["x"][0]))
-        if self.seen[-1] < 0:
+        self.rows.append(len(tensors["x"]))
+        if tensors["x"].min() < 0:
             raise RuntimeError("patient name in here")
         return {"y": 2 * tensors["x"]}
 
@@ -73,7 +87,7 @@ def models() -> Models:
 
 @pytest.fixture
 def service(models: Models) -> Iterator[InferenceService]:
-    with InferenceService(models, queue_capacity=2) as service:
+    with InferenceService(models, QueueRules(2, batch_rows=1)) as service:
         yield service
         models.engine.gate.set()
 
@@ -188,7 +202,7 @@ def test_an_engines_own_fault_is_ours_and_the_lane_goes_on(service: InferenceSer
 
 
 def test_close_finishes_what_waits_and_takes_nothing_new(models: Models) -> None:
-    service = InferenceService(models, queue_capacity=4)
+    service = InferenceService(models, QueueRules(4, batch_rows=1))
     models.engine.gate.clear()
     callers = [Caller(service, 1.0)]
     assert models.engine.begun.acquire(timeout=10.0)
@@ -200,3 +214,99 @@ def test_close_finishes_what_waits_and_takes_nothing_new(models: Models) -> None
     with pytest.raises(Unavailable, match="stopping"):
         service.infer(ROLE, TENSOR, RequestContext())
     service.close()
+
+
+def test_a_place_is_free_as_soon_as_its_caller_has_gone(service: InferenceService, models: Models) -> None:
+    models.engine.gate.clear()
+    callers = [Caller(service, 1.0)]
+    assert models.engine.begun.acquire(timeout=10.0)
+    gone = RequestContext()
+    callers += [Caller(service, 2.0, gone), Caller(service, 3.0)]
+    wait_until_queued(service, 2)
+    gone.cancelled.set()
+    callers.append(Caller(service, 4.0))  # no room but for the place of the one who hung up
+    assert isinstance(callers[1].join(), Cancelled)
+    wait_until_queued(service, 2)
+    models.engine.gate.set()
+    assert [type(caller.join()) for caller in callers] == [Inference, Cancelled, Inference, Inference]
+    assert models.engine.seen == [1.0, 3.0, 4.0]
+
+
+def test_callers_take_turns(models: Models) -> None:
+    with InferenceService(models, QueueRules(8, batch_rows=1)) as service:
+        models.engine.gate.clear()
+        flood = RequestContext(caller="flood")
+        callers = [Caller(service, 1.0, flood)]
+        assert models.engine.begun.acquire(timeout=10.0)
+        for number in (2.0, 3.0, 4.0):
+            callers.append(Caller(service, number, flood))
+            wait_until_queued(service, int(number) - 1)
+        callers.append(Caller(service, 9.0, RequestContext(caller="patient")))
+        wait_until_queued(service, 4)
+        models.engine.gate.set()
+        for caller in callers:
+            caller.join()
+    assert models.engine.seen == [1.0, 2.0, 9.0, 3.0, 4.0]
+
+
+def test_calls_that_wait_together_share_an_engine_call(models: Models) -> None:
+    with InferenceService(models, QueueRules(8, batch_rows=4)) as service:
+        models.engine.gate.clear()
+        callers = [Caller(service, 1.0)]
+        assert models.engine.begun.acquire(timeout=10.0)
+        for number in range(2, 8):
+            callers.append(Caller(service, float(number)))
+            wait_until_queued(service, number - 1)
+        models.engine.gate.set()
+        answers = [caller.join() for caller in callers]
+    assert models.engine.rows == [1, 4, 2]
+    for number, answer in enumerate(answers, start=1):
+        assert isinstance(answer, Inference)
+        assert answer.outputs["y"].tolist() == [2.0 * number]
+    assert [answer.shared_by for answer in answers if isinstance(answer, Inference)] == [1, 4, 4, 4, 4, 2, 2]
+
+
+def test_one_calls_fault_is_not_the_others(models: Models) -> None:
+    with InferenceService(models, QueueRules(8, batch_rows=4)) as service:
+        models.engine.gate.clear()
+        callers = [Caller(service, 1.0)]
+        assert models.engine.begun.acquire(timeout=10.0)
+        callers += [Caller(service, 2.0), Caller(service, -1.0)]
+        wait_until_queued(service, 2)
+        models.engine.gate.set()
+        assert [type(caller.join()) for caller in callers] == [Inference, Inference, InferenceFailed]
+
+
+def test_several_engine_calls_at_a_time(models: Models) -> None:
+    with InferenceService(models, QueueRules(8, batch_rows=1), workers=2) as service:
+        models.engine.gate.clear()
+        callers = [Caller(service, 1.0), Caller(service, 2.0), Caller(service, 3.0)]
+        assert models.engine.begun.acquire(timeout=10.0)
+        assert models.engine.begun.acquire(timeout=10.0)
+        wait_until_queued(service, 1)
+        models.engine.gate.set()
+        assert all(isinstance(caller.join(), Inference) for caller in callers)
+
+
+def test_nothing_less_urgent_starts_while_an_interactive_request_is_under_way(models: Models) -> None:
+    admission = Admission(2, QueueRules(4))
+    with InferenceService(models, QueueRules(4), admission=admission) as service:
+        with admission.enter(RequestContext(priority=Priority.INTERACTIVE)):
+            patient = Caller(service, 1.0)
+            wait_until_queued(service, 1)
+            urgent = Caller(service, 2.0, RequestContext(priority=Priority.INTERACTIVE))
+            assert isinstance(urgent.join(), Inference)
+            assert models.engine.seen == [2.0]
+        assert isinstance(patient.join(), Inference)
+    assert models.engine.seen == [2.0, 1.0]
+
+
+def test_close_runs_what_was_held_back(models: Models) -> None:
+    admission = Admission(2, QueueRules(4))
+    service = InferenceService(models, QueueRules(4), admission=admission)
+    with admission.enter(RequestContext(priority=Priority.INTERACTIVE)):
+        patient = Caller(service, 1.0)
+        wait_until_queued(service, 1)
+        service.close()
+        assert models.engine.seen == [1.0]
+    assert isinstance(patient.join(), Inference)

@@ -19,7 +19,7 @@ from appliance.chest_xray.settings import FindingModel
 from appliance.clock import Clock
 from appliance.dicom_out.reports import DicomReports
 from appliance.imaging import ImageDecoder, ImageLimits, encode_png
-from appliance.inference import Inference, InferenceService, RequestContext
+from appliance.inference import Admission, Inference, InferenceService, QueueRules, RequestContext
 from appliance.karyotype.artist import MetaphaseArtist
 from appliance.karyotype.cascade import KaryotypePipeline
 from appliance.models.manifest import Role
@@ -126,7 +126,10 @@ class Bench:
         )
         self.regions = RegionTable(max_regions=4, max_bytes=1 << 20)
         resources.callback(self.regions.unregister_all)
-        self.inference = resources.enter_context(InferenceService(self.models, 4))
+        self.admission = Admission(LIMITS.workers, QueueRules(LIMITS.max_waiting))
+        self.inference = resources.enter_context(
+            InferenceService(self.models, QueueRules(4), admission=self.admission)
+        )
         self.analyzer = Analyzer(
             self.decoder,
             KaryotypePipeline(self.engines),
@@ -136,6 +139,7 @@ class Bench:
             DicomReports("2.25.1"),
             self.store,
             clock,
+            self.admission,
         )
         self.checkup = Checkup(self.models, self.inference, self.store, DeviceProbe(()), clock)
         return self

@@ -17,6 +17,8 @@ FIELD_OF: dict[type, str] = {
     str: "string_param",
 }
 MAX_PARAMETERS = 64
+LEVELS = {1: Priority.INTERACTIVE, 2: Priority.ROUTINE, 3: Priority.BATCH}
+"""What the numbers of the parameter `priority` mean; a higher one is BACKGROUND."""
 
 
 def read_parameters(message: Mapping[str, pb.InferParameter]) -> dict[str, Parameter]:
@@ -52,7 +54,7 @@ def read_patience(parameters: Mapping[str, Parameter], context: RequestContext) 
         if parameters.get(name):
             raise NotOffered(f"parameter {name}: no model here keeps a state between requests")
     level = read_count(parameters, "priority", 0)
-    priority = {0: context.priority, 1: Priority.INTERACTIVE, 2: Priority.ROUTINE}.get(level, Priority.BATCH)
+    priority = {**LEVELS, 0: context.priority}.get(level, Priority.BACKGROUND)
     timeout_us = read_count(parameters, "timeout", 0)
     deadline = context.deadline.sooner(timeout_us / 1e6) if timeout_us else context.deadline
     return replace(context, priority=priority, deadline=deadline)

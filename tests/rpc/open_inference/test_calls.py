@@ -167,7 +167,7 @@ def test_the_place_in_the_queue_and_the_time_limit(calls: InferCalls) -> None:
         Priority.INTERACTIVE,
         Priority.ROUTINE,
         Priority.BATCH,
-        Priority.BATCH,
+        Priority.BACKGROUND,
     ]
     message = request(1, 2)
     message.parameters["timeout"].int64_param = 30_000_000
