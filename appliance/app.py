@@ -19,11 +19,13 @@ from appliance.clock import Clock
 from appliance.config import MIB, Config
 from appliance.dicom_out.device import device_uid
 from appliance.dicom_out.reports import DicomReports
-from appliance.errors import ConfigurationError, ModelUnavailable, StorageUnavailable
+from appliance.errors import ConfigurationError, StorageUnavailable
 from appliance.imaging import ImageDecoder, ImageLimits
-from appliance.inference import Admission, InferenceService, ModelIdentity, QueueRules
+from appliance.inference import Admission, InferenceService, QueueRules
 from appliance.karyotype.artist import MetaphaseArtist
 from appliance.karyotype.cascade import KaryotypePipeline
+from appliance.models.contract import Contract
+from appliance.models.film_contract import film_contract_mismatch, read_film_contract
 from appliance.models.manifest import MANIFEST_NAME, Role
 from appliance.models.reference import REFERENCE_CONTRACTS
 from appliance.models.registry import LoadEvent, ModelRegistry, ModelState
@@ -133,6 +135,7 @@ class Daemon:
                 engine_opener(config, probe),
                 {role: frozenset({contract.hash}) for role, contract in REFERENCE_CONTRACTS.items()},
                 drain_timeout_s=config.inference.drain_s,
+                contract_checks={Role.CHEST_XRAY_DETECTOR: film_contract_mismatch},
             )
         )
         admission = Admission(config.server.workers, request_rules(config))
@@ -209,20 +212,22 @@ class Daemon:
 
 
 class FindingModels:
-    """Labels and card of the X-ray model that answered, read from its pack."""
+    """The X-ray model that is loaded now, read from its pack."""
 
     def __init__(self, models: ModelRegistry) -> None:
         self._models = models
 
-    def __call__(self, identity: ModelIdentity) -> FindingModel:
-        """ModelUnavailable if the model was replaced while the request ran."""
+    def __call__(self) -> FindingModel:
+        """ModelUnavailable if there is none."""
         with self._models.acquire(Role.CHEST_XRAY_DETECTOR) as lease:
-            if lease.identity != identity:
-                raise ModelUnavailable(
-                    f"{identity.name} {identity.version} was replaced meanwhile; try again"
-                )
             manifest = lease.pack.manifest
-            return FindingModel(labels=manifest.labels.names, demonstration=manifest.card.demonstration)
+            return FindingModel(
+                identity=lease.identity,
+                contract=read_film_contract(Contract.of(manifest)),
+                labels=manifest.labels.names,
+                thresholds=manifest.thresholds,
+                demonstration=manifest.card.demonstration,
+            )
 
 
 def pack_directories(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""A YOLO detector's output → boxes, scores and classes, in either of the two layouts that exports have."""
+"""A YOLO detector's output → boxes, scores and classes, in the layout that its contract says."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.errors import InferenceFailed
-
-_END_TO_END_COLUMNS = 6
+from appliance.models.film_contract import BOX_CHANNELS, ROW_COLUMNS, HeadLayout
 
 
 @dataclass(frozen=True)
@@ -28,15 +27,13 @@ class Detections:
         return Detections(self.boxes[indices], self.scores[indices], self.classes[indices])
 
 
-def decode(output: NDArray[np.float32], thresholds: NDArray[np.float64]) -> Detections:
+def decode(output: NDArray[np.floating], layout: HeadLayout, thresholds: NDArray[np.float64]) -> Detections:
     """Read the detections that reach their class's threshold.
 
-    Two layouts are told apart by shape: (1, 4 + C, N) with centre, size and one sigmoid score for each class,
-    still to be suppressed; and (1, N, 6) with corners, score and class, suppressed inside the graph.
-
     Args:
-        output: float32 of one of the two shapes.
-        thresholds: (C,) smallest score of each class, 0..1.
+        output: (1, 4 + C, N) in the grid layout, (1, N, 6) in the end-to-end layout; either precision.
+        layout: which of the two, as the contract says.
+        thresholds: (C,) smallest score of each class, 0..1; infinite for a class that is never reported.
 
     Raises:
         InferenceFailed: for another shape, a number that is not finite, or a class that does not exist. An
@@ -45,13 +42,13 @@ def decode(output: NDArray[np.float32], thresholds: NDArray[np.float64]) -> Dete
     number = len(thresholds)
     if not np.isfinite(output).all():
         raise InferenceFailed("expected finite detections and got NaN or infinity")
-    if output.ndim == 3 and output.shape[:2] == (1, 4 + number):
-        return _decode_grid(output[0], thresholds)
-    if output.ndim == 3 and output.shape[0] == 1 and output.shape[2] == _END_TO_END_COLUMNS:
-        return _decode_end_to_end(output[0], thresholds)
-    raise InferenceFailed(
-        f"expected detections of shape (1, {4 + number}, N) or (1, N, 6) and got {tuple(output.shape)}"
-    )
+    rows = np.asarray(output, dtype=np.float32)
+    if layout is HeadLayout.GRID and output.ndim == 3 and output.shape[:2] == (1, BOX_CHANNELS + number):
+        return _decode_grid(rows[0], thresholds)
+    if layout is HeadLayout.END_TO_END and output.ndim == 3 and output.shape[::2] == (1, ROW_COLUMNS):
+        return _decode_end_to_end(rows[0], thresholds)
+    wanted = f"(1, {BOX_CHANNELS + number}, N)" if layout is HeadLayout.GRID else f"(1, N, {ROW_COLUMNS})"
+    raise InferenceFailed(f"expected detections of shape {wanted} and got {tuple(output.shape)}")
 
 
 def _decode_grid(columns: NDArray[np.float32], thresholds: NDArray[np.float64]) -> Detections:

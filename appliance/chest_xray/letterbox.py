@@ -8,6 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.models.film_contract import FilmContract
+
+_FLOATS = {"FP32": np.float32, "FP16": np.float16}
+
 
 @dataclass(frozen=True)
 class Letterbox:
@@ -53,23 +57,29 @@ class Letterbox:
         return np.array([self.left, self.top] * 2, dtype=np.float64)
 
 
-def film_input(grey: NDArray[np.uint8], size: int, fill: int) -> tuple[NDArray[np.float32], Letterbox]:
-    """Scale and pad a film to the detector's input.
+def film_input(grey: NDArray[np.uint8], contract: FilmContract) -> tuple[NDArray[np.floating], Letterbox]:
+    """Scale and pad a film to the detector's input; the one place where grey levels are divided.
 
     Args:
-        grey: (H, W) uint8.
-        size: side of the input in pixels.
-        fill: grey level (0..255) of the padding.
+        grey: (H, W) uint8, so never divided before.
+        contract: size, fill, divisor and datatype of the input.
 
     Returns:
-        (1, 3, size, size) float32 RGB in 0..1, and where the film lies in it.
+        (1, 3, size, size) RGB in 0..1 (0..255 where the graph divides by itself), and where the film lies.
+
+    Raises:
+        TypeError: not uint8: the film would have been scaled already.
     """
+    if grey.dtype != np.uint8:
+        raise TypeError(f"expected grey levels as uint8, not scaled before, and got {grey.dtype}")
+    size = contract.size
     height, width = grey.shape
     box = Letterbox.fit(width, height, size)
     shrinking = box.inner_width < width
     how = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     inner = cv2.resize(grey, (box.inner_width, box.inner_height), interpolation=how)
-    canvas = np.full((size, size), fill, dtype=np.uint8)
+    canvas = np.full((size, size), contract.fill, dtype=np.uint8)
     canvas[box.top : box.top + box.inner_height, box.left : box.left + box.inner_width] = inner
-    plane = canvas.astype(np.float32) / np.float32(255.0)
+    levels = np.arange(256, dtype=np.float32) / np.float32(contract.divisor)
+    plane = np.take(levels.astype(_FLOATS[contract.datatype]), canvas)
     return np.ascontiguousarray(np.broadcast_to(plane, (1, 3, size, size))), box

@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 
 from appliance.analysis import Box, Film, Finding, Laterality, QualityFlag, StageReport, View
 from appliance.chest_xray.decoding import Detections, decode, suppress
-from appliance.chest_xray.letterbox import film_input
+from appliance.chest_xray.letterbox import Letterbox, film_input
 from appliance.chest_xray.settings import ChestXraySettings, FindingModel
 from appliance.chest_xray.suitability import header_flags, refuse_other_films
 from appliance.chest_xray.turning import boxes_as_sent
-from appliance.errors import UnsuitableImage
+from appliance.errors import InferenceFailed, InvalidInput, ModelUnavailable, UnsuitableImage
 from appliance.imaging.exif import upright
 from appliance.imaging.film_tags import FilmTags
 from appliance.imaging.image import Image
-from appliance.inference.request import Inference, ModelIdentity, RequestContext
+from appliance.inference.request import Inference, RequestContext
 from appliance.models.manifest import Role
-from appliance.models.reference import FILM_FILL, FILM_SIZE
+
+_ATTEMPTS = 3
+"""Models that one film is tried on, where each was replaced while it was asked."""
 
 
 class Engines(Protocol):
@@ -38,19 +40,19 @@ class ChestXrayPipeline:
 
     Args:
         engines: the inference service.
-        model_of: labels, thresholds and card of the model that answered, so that an update between two films
-            can never pair one model's scores with another's thresholds.
+        model: the model that is loaded now, with its contract, labels and thresholds. An answer counts only
+            if that very model gave it: an update can never pair one model's scores with another's labels.
         settings: thresholds and limits.
     """
 
     def __init__(
         self,
         engines: Engines,
-        model_of: Callable[[ModelIdentity], FindingModel],
+        model: Callable[[], FindingModel],
         settings: ChestXraySettings | None = None,
     ) -> None:
         self._engines = engines
-        self._model_of = model_of
+        self._model = model
         self._settings = settings or ChestXraySettings()
 
     def analyze(self, image: Image, context: RequestContext) -> tuple[Film, tuple[StageReport, ...]]:
@@ -75,13 +77,14 @@ class ChestXrayPipeline:
                 f" {self._settings.min_contrast:.0f} grey levels apart and got {contrast:.0f}"
             )
         orientation = image.tags.orientation if image.tags is not None else 1
-        network_input, letterbox = film_input(upright(image.grey, orientation), FILM_SIZE, FILM_FILL)
-        answer = self._engines.infer(Role.CHEST_XRAY_DETECTOR, {"images": network_input}, context)
-        model = self._model_of(answer.model)
-        limits = model.limits(self._settings.default_threshold)
-        found = suppress(
-            decode(answer.outputs["output0"], limits), self._settings.max_iou, self._settings.max_findings
+        model, answer, letterbox = self._ask(upright(image.grey, orientation), context)
+        found = decode(
+            answer.outputs[model.contract.output_name],
+            model.contract.layout,
+            model.limits(self._settings.default_threshold),
         )
+        # a head that suppresses by itself may still list more than the limit, or two boxes of one finding
+        found = suppress(found, self._settings.max_iou, self._settings.max_findings)
         boxes = boxes_as_sent(letterbox.to_film(found.boxes), orientation, image.width, image.height)
         film = Film(
             findings=findings(replace(found, boxes=boxes), model.labels),
@@ -91,6 +94,24 @@ class ChestXrayPipeline:
         )
         report = _report(answer, (time.perf_counter() - began_s) * 1000.0)
         return film, (report,)
+
+    def _ask(
+        self, grey: NDArray[np.uint8], context: RequestContext
+    ) -> tuple[FindingModel, Inference, Letterbox]:
+        """The model, its answer to an upright film, and where the film lies in its input."""
+        for _ in range(_ATTEMPTS):
+            model = self._model()
+            network_input, letterbox = film_input(grey, model.contract)
+            tensors = {model.contract.input_name: network_input}
+            try:
+                answer = self._engines.infer(Role.CHEST_XRAY_DETECTOR, tensors, context)
+            except (InferenceFailed, InvalidInput):
+                if self._model().identity == model.identity:
+                    raise
+                continue  # made for the model before, whose input may have had another shape
+            if answer.model == model.identity:
+                return model, answer, letterbox
+        raise ModelUnavailable("the chest X-ray model was replaced again and again meanwhile; try again")
 
     def _flags(
         self, contrast: float, model: FindingModel, number: int, tags: FilmTags | None

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.models.film_contract import FilmContract, is_no_finding
+from appliance.models.identity import ModelIdentity
+
 
 @dataclass(frozen=True)
 class FindingModel:
-    """The parts of a pack's manifest that turn scores into findings."""
+    """The model that is loaded now, and the parts of its manifest that turn films into findings."""
 
+    identity: ModelIdentity
+    contract: FilmContract
     labels: tuple[str, ...]  # in the order of the model's classes
     thresholds: Mapping[str, float] = field(default_factory=dict)  # smallest score by label, 0..1
     demonstration: bool = False  # trained on painted findings: answers carry DEMONSTRATION_MODEL
@@ -23,8 +29,10 @@ class FindingModel:
             raise ValueError(f"expected thresholds for the model's labels and got {', '.join(unknown)}")
 
     def limits(self, default: float) -> NDArray[np.float64]:
-        """(C,) smallest score of each class; `default` where the pack says nothing."""
-        return np.array([self.thresholds.get(label, default) for label in self.labels], dtype=np.float64)
+        """(C,) smallest score of each class: the pack's, else `default`; infinite for "No finding"."""
+        limits = {label: self.thresholds.get(label, default) for label in self.labels}
+        limits |= {label: math.inf for label in self.labels if is_no_finding(label)}
+        return np.array([limits[label] for label in self.labels], dtype=np.float64)
 
 
 @dataclass(frozen=True)

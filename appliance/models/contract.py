@@ -1,5 +1,5 @@
-"""The contract between a pipeline and a model: label order, preprocessing and tensor shapes, and one hash
-over them.
+"""The contract between a pipeline and a model: label order, thresholds, preprocessing and tensor shapes, and
+one hash over them.
 
 A pipeline lists the hashes it was written for and refuses every other pack: a model with its labels in
 another order would answer without any error, and wrongly.
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from appliance.models.manifest import Labels, Manifest, Parameter, Preprocessing, TensorEntry
 
@@ -22,11 +23,18 @@ class Contract:
     outputs: tuple[TensorEntry, ...]
     preprocessing: Preprocessing
     labels: Labels
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # smallest score of a label, 0..1
 
     @classmethod
     def of(cls, manifest: Manifest) -> Contract:
         """Take the contract out of a manifest."""
-        return cls(manifest.inputs, manifest.outputs, manifest.preprocessing, manifest.labels)
+        return cls(
+            manifest.inputs,
+            manifest.outputs,
+            manifest.preprocessing,
+            manifest.labels,
+            dict(manifest.thresholds),
+        )
 
     @property
     def hash(self) -> str:
@@ -35,9 +43,9 @@ class Contract:
 
     def canonical_json(self) -> str:
         """The one spelling of this contract: sorted keys, no spaces, ASCII, whole numbers without a
-        fraction.
+        fraction. What a contract does not have (thresholds, channels) leaves no key.
         """
-        tree = {
+        tree: dict[str, object] = {
             "inputs": [_tensor(entry) for entry in self.inputs],
             "outputs": [_tensor(entry) for entry in self.outputs],
             "preprocessing": {
@@ -49,8 +57,11 @@ class Contract:
                 "output": self.labels.output,
                 "axis": self.labels.axis,
                 "offset": self.labels.offset,
+                **({} if self.labels.channels is None else {"channels": self.labels.channels}),
             },
         }
+        if self.thresholds:
+            tree["thresholds"] = {name: _number(value) for name, value in self.thresholds.items()}
         return json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
@@ -66,6 +77,10 @@ def _number(value: Parameter) -> Parameter:
 def channel_mismatch(contract: Contract) -> str | None:
     """Say in one sentence why the labels do not fit the outputs, or give None where they do."""
     labels = contract.labels
+    if labels.channels not in (None, len(labels.names)):
+        return (
+            f"expected {labels.channels} labels, one for each class of the head, and got {len(labels.names)}"
+        )
     if labels.output is None:
         return None
     entries = {entry.name: entry for entry in contract.outputs}

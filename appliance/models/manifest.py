@@ -22,6 +22,7 @@ Version = Annotated[
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
 TensorName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,127}$")]
+Score = Annotated[float, Field(ge=0, le=1)]
 Parameter = bool | int | float | str
 """A preprocessing parameter; nested structures are not needed and so not allowed."""
 
@@ -87,21 +88,25 @@ class Preprocessing(_Part):
 class Labels(_Part):
     """Label order, and where in the outputs the labels live.
 
-    `output[axis]` has `offset + len(names)` channels. Without `output` the model knows a single kind of
-    object.
+    `output[axis]` has `offset + len(names)` channels. A head that outputs class numbers instead has
+    `channels`, the number of classes inside the graph, as the builder found it there. Without either the
+    model knows a single kind of object.
     """
 
     names: tuple[Label, ...] = Field(min_length=1, max_length=1024)
     output: TensorName | None = None
     axis: Annotated[int, Field(ge=0, le=7)] = 1
     offset: Annotated[int, Field(ge=0)] = 0
+    channels: Annotated[int, Field(ge=1, le=1024)] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Labels:
         doubled = sorted(name for name, times in Counter(self.names).items() if times > 1)
         if doubled:
             raise ValueError(f"expected each label once and got {', '.join(doubled)} more than once")
-        if self.output is None and len(self.names) != 1:
+        if self.output is not None and self.channels is not None:
+            raise ValueError("expected labels.output or labels.channels and got both")
+        if self.output is None and self.channels is None and len(self.names) != 1:
             raise ValueError(f"expected exactly one label where no output is named and got {len(self.names)}")
         return self
 
@@ -147,6 +152,21 @@ class GoldenCase(_Part):
         return frozenset((*self.tolerance, *slots))
 
 
+def vacuous_gate(metric: str, bound: Literal["at_least", "at_most"], limit: float) -> str | None:
+    """Say why a threshold could never be missed, or give None where it could.
+
+    Every figure but a largest difference (`….max_abs`) is a share or a score from 0 to 1, a cosine or a
+    difference of such (Comparison.figures of the builder).
+    """
+    if metric.endswith(".max_abs"):
+        vacuous = bound == "at_least" and limit <= 0
+    else:
+        vacuous = limit <= 0 if bound == "at_least" else limit >= 1
+    if not vacuous:
+        return None
+    return f"expected a threshold that {metric} can miss and got {bound.replace('_', ' ')} {limit:g}"
+
+
 class Acceptance(_Part):
     """One acceptance threshold with what was measured when the pack was built."""
 
@@ -155,6 +175,13 @@ class Acceptance(_Part):
     limit: float
     measured: float
     n: Annotated[int, Field(ge=1)]  # number of samples behind `measured`
+
+    @model_validator(mode="after")
+    def _can_fail(self) -> Acceptance:
+        reason = vacuous_gate(self.metric, self.bound, self.limit)
+        if reason is not None:
+            raise ValueError(reason)
+        return self
 
     @property
     def met(self) -> bool:
@@ -188,6 +215,8 @@ class Manifest(_Part):
     outputs: tuple[TensorEntry, ...] = Field(min_length=1, max_length=16)
     preprocessing: Preprocessing
     labels: Labels
+    # smallest score at which a label counts as found; where one is missing, the pipeline's default holds
+    thresholds: dict[Label, Score] = Field(default_factory=dict, max_length=1024)
     contract_hash: Sha256
     golden_cases: tuple[GoldenCase, ...] = Field(max_length=64)
     acceptance: tuple[Acceptance, ...] = Field(max_length=64)
@@ -209,6 +238,9 @@ class Manifest(_Part):
             for name, times in Counter(entry.name for entry in entries).items():
                 if times > 1:
                     raise ValueError(f"expected each {kind} once and got {name} {times} times")
+        strangers = sorted(set(self.thresholds) - set(self.labels.names))
+        if strangers:
+            raise ValueError(f"expected thresholds for the model's labels and got {', '.join(strangers)}")
         outputs = {entry.name for entry in self.outputs}
         for case in self.golden_cases:
             unknown = sorted(case.needed_outputs - outputs)

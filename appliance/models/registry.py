@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from appliance.errors import ApplianceError, ModelUnavailable, PackRejected
+from appliance.models.contract import Contract
 from appliance.models.golden import shape_mismatch
 from appliance.models.identity import ModelIdentity
 from appliance.models.manifest import Role
@@ -29,6 +30,10 @@ EngineOpener = Callable[[Path], Engine]
 """Compiles a portable graph for this box and gives the engine; the composition root binds cache and
 device.
 """
+
+
+ContractCheck = Callable[[Contract], str | None]
+"""Why a pipeline cannot follow a contract, or None where it can."""
 
 
 class ModelState(enum.Enum):
@@ -96,6 +101,7 @@ class ModelRegistry:
         open_engine: compiles a pack's graph for this box.
         known_contracts: for each role the contract hashes that its pipeline was written for; a pack with
             another one is refused.
+        contract_checks: for roles that take any contract of a kind instead: says why not, or None.
         drain_timeout_s: how long `activate`, `drain` and `close` wait for leases, in seconds; after that the
             last lease closes the engine when it is given back.
         limits: bounds on pack sizes.
@@ -110,9 +116,11 @@ class ModelRegistry:
         drain_timeout_s: float = 30.0,
         limits: PackLimits | None = None,
         warm_up_batch: int = 46,
+        contract_checks: Mapping[Role, ContractCheck] | None = None,
     ) -> None:
         self._open_engine = open_engine
         self._known = dict(known_contracts)
+        self._contract_checks = dict(contract_checks or {})
         self._drain_timeout_s = drain_timeout_s
         self._limits = limits or PackLimits()
         self._warm_up_batch = warm_up_batch
@@ -272,6 +280,11 @@ class ModelRegistry:
 
     def _check_known(self, pack: ModelPack) -> None:
         role = pack.manifest.role
+        if role in self._contract_checks:
+            reason = self._contract_checks[role](Contract.of(pack.manifest))
+            if reason is not None:
+                raise PackRejected(f"{pack.manifest.name} {pack.manifest.version}: {reason}")
+            return
         known = self._known.get(role, frozenset())
         if pack.contract_hash not in known:
             names = ", ".join(sorted(hash_[:12] for hash_ in known)) or "none"

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from appliance.models.contract import Contract, channel_mismatch
 from appliance.models.manifest import (
@@ -28,6 +36,7 @@ from appliance.models.manifest import (
     TensorEntry,
     Tolerance,
     Version,
+    vacuous_gate,
 )
 from appliance.models.reference import REFERENCE_CONTRACTS
 from engine_builder.errors import BuildFailed
@@ -124,6 +133,13 @@ class ThresholdPart(_Part):
     bound: Literal["at_least", "at_most"]
     limit: float
 
+    @model_validator(mode="after")
+    def _can_fail(self) -> ThresholdPart:
+        reason = vacuous_gate(self.metric, self.bound, self.limit)
+        if reason is not None:
+            raise ValueError(reason)
+        return self
+
 
 class GoldenPart(_Part):
     """Known answers that the pack carries; their inputs have to be free to publish."""
@@ -156,7 +172,7 @@ class Recipe(_Part):
     contract: ContractPart | None = None
     calibration: CalibrationPart
     metric: MetricPart
-    acceptance: tuple[ThresholdPart, ...]
+    acceptance: tuple[ThresholdPart, ...] = Field(min_length=1)
     golden: GoldenPart
     card: CardPart
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from appliance.chest_xray.decoding import Detections, decode, suppress
 from appliance.errors import InferenceFailed
+from appliance.models.film_contract import HeadLayout
 
 CLASSES = 3
 LIMITS = np.array([0.5, 0.3, 0.9])
@@ -27,27 +28,37 @@ def end_to_end(*rows: tuple[float, ...]) -> NDArray[np.float32]:
     return output
 
 
+def layout(output: NDArray[np.float32]) -> HeadLayout:
+    return HeadLayout.END_TO_END if output.shape[-1] == 6 else HeadLayout.GRID
+
+
 def test_grid_layout_is_centre_and_size() -> None:
-    found = decode(grid(((100, 50, 40, 20), (0.6, 0, 0))), LIMITS)
+    found = decode(grid(((100, 50, 40, 20), (0.6, 0, 0))), HeadLayout.GRID, LIMITS)
     np.testing.assert_allclose(found.boxes, [[80, 40, 120, 60]])
     np.testing.assert_allclose(found.scores, [0.6], atol=1e-6)
     assert found.classes.tolist() == [0]
 
 
 def test_each_class_has_its_own_threshold() -> None:
-    found = decode(grid(((9, 9, 4, 4), (0.49, 0.31, 0.89)), ((9, 9, 4, 4), (0.5, 0.1, 0.95))), LIMITS)
+    found = decode(
+        grid(((9, 9, 4, 4), (0.49, 0.31, 0.89)), ((9, 9, 4, 4), (0.5, 0.1, 0.95))), HeadLayout.GRID, LIMITS
+    )
     assert sorted(found.classes.tolist()) == [0, 1, 2]
 
 
 def test_end_to_end_layout_is_corners_score_class() -> None:
-    found = decode(end_to_end((1, 2, 30, 40, 0.95, 2), (5, 5, 9, 9, 0.4, 1), (5, 5, 9, 9, 0.4, 0)), LIMITS)
+    found = decode(
+        end_to_end((1, 2, 30, 40, 0.95, 2), (5, 5, 9, 9, 0.4, 1), (5, 5, 9, 9, 0.4, 0)),
+        HeadLayout.END_TO_END,
+        LIMITS,
+    )
     np.testing.assert_allclose(found.boxes, [[1, 2, 30, 40], [5, 5, 9, 9]])
     assert found.classes.tolist() == [2, 1]
 
 
 def test_both_layouts_agree() -> None:
-    one = decode(grid(((100, 50, 40, 20), (0.6, 0, 0))), LIMITS)
-    other = decode(end_to_end((80, 40, 120, 60, 0.6, 0)), LIMITS)
+    one = decode(grid(((100, 50, 40, 20), (0.6, 0, 0))), HeadLayout.GRID, LIMITS)
+    other = decode(end_to_end((80, 40, 120, 60, 0.6, 0)), HeadLayout.END_TO_END, LIMITS)
     np.testing.assert_allclose(one.boxes, other.boxes)
     np.testing.assert_allclose(one.scores, other.scores)
 
@@ -55,7 +66,7 @@ def test_both_layouts_agree() -> None:
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        (np.zeros((1, 6, 20), np.float32), r"shape \(1, 7, N\) or \(1, N, 6\) and got \(1, 6, 20\)"),
+        (np.zeros((1, 6, 20), np.float32), r"shape \(1, 7, N\) and got \(1, 6, 20\)"),
         (np.zeros((7, 20), np.float32), "shape"),
         (np.full((1, 7, 20), np.nan, np.float32), "NaN or infinity"),
         (end_to_end((1, 2, 3, 4, 0.9, 3)), "classes 0 to 2 and got 3"),
@@ -64,12 +75,12 @@ def test_both_layouts_agree() -> None:
 )
 def test_a_wrong_answer_is_a_fault_and_not_a_clear_film(output: NDArray[np.float32], message: str) -> None:
     with pytest.raises(InferenceFailed, match=message):
-        decode(output, LIMITS)
+        decode(output, layout(output), LIMITS)
 
 
 def test_nothing_above_the_thresholds_is_an_empty_answer() -> None:
-    assert len(decode(grid(), LIMITS)) == 0
-    assert len(decode(end_to_end(), LIMITS)) == 0
+    assert len(decode(grid(), HeadLayout.GRID, LIMITS)) == 0
+    assert len(decode(end_to_end(), HeadLayout.END_TO_END, LIMITS)) == 0
 
 
 def test_suppression_is_class_wise_and_best_first() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from appliance.analysis import Box, Film, Finding, QualityFlag
 from appliance.chest_xray.artist import FilmArtist
 from appliance.chest_xray.pipeline import ChestXrayPipeline
-from appliance.chest_xray.settings import ChestXraySettings, FindingModel
-from appliance.errors import Cancelled, UnsuitableImage
+from appliance.chest_xray.settings import ChestXraySettings
+from appliance.errors import Cancelled, ModelUnavailable, UnsuitableImage
 from appliance.imaging.image import Image, MediaType
-from appliance.inference.request import ModelIdentity, RequestContext
+from appliance.inference.request import RequestContext
 from appliance.models.reference import FINDING_LABELS
 from tests.simulators.film_engines import FilmEngines
 
@@ -32,19 +33,16 @@ def film(width: int = 2140, height: int = 2500, low: int = 10, high: int = 245) 
     return Image(np.ascontiguousarray(grey), MediaType.PNG, 8)
 
 
-def model(**thresholds: float) -> FindingModel:
-    return FindingModel(FINDING_LABELS, {name.replace("_", "/"): value for name, value in thresholds.items()})
-
-
-def analyze(image: Image, engines: FilmEngines, about: FindingModel) -> Film:
-    return ChestXrayPipeline(engines, lambda _identity: about).analyze(image, RequestContext())[0]
+def analyze(image: Image, engines: FilmEngines, demonstration: bool = False) -> Film:
+    about = engines.model(demonstration=demonstration)
+    return ChestXrayPipeline(engines, lambda: about).analyze(image, RequestContext())[0]
 
 
 @pytest.mark.parametrize("end_to_end", [False, True])
 def test_findings_come_back_in_film_pixels_best_first(end_to_end: bool) -> None:
     image = film()
     engines = FilmEngines(image.width, image.height, FINDINGS[::-1], end_to_end)
-    found = analyze(image, engines, model()).findings
+    found = analyze(image, engines).findings
     assert [one.label for one in found] == ["Cardiomegaly", "Nodule/Mass", "Pneumothorax"]
     for one, expected in zip(found, FINDINGS, strict=True):
         assert one.confidence == pytest.approx(expected.confidence, abs=1e-6)
@@ -54,32 +52,55 @@ def test_findings_come_back_in_film_pixels_best_first(end_to_end: bool) -> None:
 
 def test_thresholds_come_from_the_model_that_answered() -> None:
     image = film()
-    asked: list[ModelIdentity] = []
-
-    def about(identity: ModelIdentity) -> FindingModel:
-        asked.append(identity)
-        return model(Nodule_Mass=0.6, Pneumothorax=0.2)
-
     engines = FilmEngines(image.width, image.height, FINDINGS)
-    found, (report,) = ChestXrayPipeline(engines, about).analyze(image, RequestContext())
+    about = engines.model({"Nodule/Mass": 0.6, "Pneumothorax": 0.2})
+    found, (report,) = ChestXrayPipeline(engines, lambda: about).analyze(image, RequestContext())
     assert [one.label for one in found.findings] == ["Cardiomegaly", "Pneumothorax"]
-    assert [identity.version for identity in asked] == ["2.1.0"]
     assert (report.stage, report.calls, report.engine_ms) == ("detect", 1, 2.0)
     assert (report.model_name, report.model_version, report.engine) == ("films", "2.1.0", "truth")
     assert report.time_ms > 0
 
 
+@pytest.mark.parametrize("size", [640, 1024])
+@pytest.mark.parametrize("end_to_end", [False, True])
+def test_the_input_is_as_large_as_the_models_contract_says(size: int, end_to_end: bool) -> None:
+    image = film(1800, 1500)
+    engines = FilmEngines(image.width, image.height, FINDINGS[1:2], end_to_end, size)
+    found = analyze(image, engines).findings
+    assert engines.inputs[0].shape == (1, 3, size, size)
+    assert found[0].box.x == pytest.approx(FINDINGS[1].box.x, abs=0.01)
+
+
+def test_a_label_that_means_nothing_was_found_is_never_a_finding() -> None:
+    image = film()
+    engines = FilmEngines(image.width, image.height, FINDINGS)
+    labels = tuple("No_finding" if label == "Nodule/Mass" else label for label in FINDING_LABELS)
+    about = replace(engines.model(), labels=labels)
+    found, _ = ChestXrayPipeline(engines, lambda: about).analyze(image, RequestContext())
+    assert [one.label for one in found.findings] == ["Cardiomegaly", "Pneumothorax"]
+
+
+def test_an_answer_of_another_model_than_the_one_asked_is_asked_again() -> None:
+    image = film()
+    engines = FilmEngines(image.width, image.height, FINDINGS)
+    old = replace(engines.model(), identity=replace(engines.identity, version="1.0.0"))
+    models = iter([old, engines.model()])
+    found, (report,) = ChestXrayPipeline(engines, lambda: next(models)).analyze(image, RequestContext())
+    assert (len(found.findings), report.model_version, len(engines.inputs)) == (3, "2.1.0", 2)
+    with pytest.raises(ModelUnavailable, match="replaced again and again"):
+        ChestXrayPipeline(engines, lambda: old).analyze(image, RequestContext())
+
+
 def test_demonstration_model_is_flagged_even_without_findings() -> None:
     image = film()
     engines = FilmEngines(image.width, image.height, ())
-    about = FindingModel(FINDING_LABELS, demonstration=True)
-    assert analyze(image, engines, about) == Film((), (QualityFlag.DEMONSTRATION_MODEL,))
+    assert analyze(image, engines, demonstration=True) == Film((), (QualityFlag.DEMONSTRATION_MODEL,))
 
 
 def test_low_contrast_and_a_full_list_are_flagged() -> None:
     image = film(low=100, high=125)
     engines = FilmEngines(image.width, image.height, FINDINGS)
-    pipeline = ChestXrayPipeline(engines, lambda _identity: model(), ChestXraySettings(max_findings=2))
+    pipeline = ChestXrayPipeline(engines, engines.model, ChestXraySettings(max_findings=2))
     answer = pipeline.analyze(image, RequestContext())[0]
     assert len(answer.findings) == 2
     assert answer.quality_flags == (QualityFlag.LOW_CONTRAST, QualityFlag.DETECTION_LIMIT)
@@ -90,7 +111,7 @@ def test_blank_film_is_refused_before_the_engine(level: int) -> None:
     image = film(low=level, high=level)
     engines = FilmEngines(image.width, image.height, FINDINGS)
     with pytest.raises(UnsuitableImage, match="the image is blank"):
-        analyze(image, engines, model())
+        analyze(image, engines)
     assert engines.inputs == []
 
 
@@ -100,13 +121,13 @@ def test_a_caller_who_hung_up_gets_no_engine_call() -> None:
     gone = threading.Event()
     gone.set()
     with pytest.raises(Cancelled):
-        ChestXrayPipeline(engines, lambda _identity: model()).analyze(image, RequestContext(cancelled=gone))
+        ChestXrayPipeline(engines, engines.model).analyze(image, RequestContext(cancelled=gone))
     assert engines.inputs == []
 
 
 def test_thresholds_for_unknown_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="expected thresholds for the model's labels and got Fracture"):
-        FindingModel(FINDING_LABELS, {"Fracture": 0.5})
+        FilmEngines(100, 100, ()).model({"Fracture": 0.5})
 
 
 def decoded(png: bytes) -> NDArray[np.uint8]:
@@ -140,6 +161,6 @@ def test_overlay_of_a_real_film(chest_xrays: Path) -> None:
     assert grey is not None
     image = Image(np.ascontiguousarray(grey, dtype=np.uint8), MediaType.PNG, 8)
     engines = FilmEngines(image.width, image.height, (Finding("Nodule/Mass", 0.8, Box(100, 200, 50, 60)),))
-    answer = analyze(image, engines, model())
+    answer = analyze(image, engines)
     assert answer.findings[0].box.x == pytest.approx(100, abs=0.01)
     assert decoded(FilmArtist().overlay(image, answer)).shape[0] > 1600

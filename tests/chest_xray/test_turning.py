@@ -7,13 +7,11 @@ import pytest
 
 from appliance.analysis import Box, Finding, QualityFlag, View
 from appliance.chest_xray.pipeline import ChestXrayPipeline
-from appliance.chest_xray.settings import FindingModel
 from appliance.chest_xray.turning import boxes_as_sent
 from appliance.imaging.exif import upright
 from appliance.imaging.film_tags import FilmTags
 from appliance.imaging.image import Image, MediaType
 from appliance.inference.request import RequestContext
-from appliance.models.reference import FINDING_LABELS
 from tests.simulators.film_engines import FilmEngines
 
 
@@ -38,13 +36,11 @@ def test_the_model_sees_the_film_upright_and_the_caller_gets_boxes_as_sent(orien
     image = Image(sent, MediaType.DICOM, 8, tags=tags)
     truth = Finding("Cardiomegaly", 0.9, Box(100.0, 300.0, 200.0, 120.0))  # on the upright film
     engines = FilmEngines(500, 600, (truth,))
-    pipeline = ChestXrayPipeline(engines, lambda _identity: FindingModel(FINDING_LABELS))
+    pipeline = ChestXrayPipeline(engines, engines.model)
     film, _ = pipeline.analyze(image, RequestContext())
     plain = FilmEngines(500, 600, (truth,))
     straight_image = Image(upright_grey.copy(), MediaType.PNG, 8)
-    ChestXrayPipeline(plain, lambda _identity: FindingModel(FINDING_LABELS)).analyze(
-        straight_image, RequestContext()
-    )
+    ChestXrayPipeline(plain, plain.model).analyze(straight_image, RequestContext())
     np.testing.assert_array_equal(engines.inputs[0], plain.inputs[0])
     box = film.findings[0].box
     marked = np.zeros((600, 500), np.uint8)

@@ -62,6 +62,17 @@ training_command = "none"
 """
 
 
+def test_a_gate_that_cannot_fail_is_no_gate(tmp_path: Path) -> None:
+    vacuous = RECIPE.replace("limit = 0.99\n\n[golden]", "limit = 0.0\n\n[golden]")
+    with pytest.raises(
+        BuildFailed, match=r"a threshold that parity\.logits\.cosine can miss and got at least 0"
+    ):
+        read_recipe(write(tmp_path, vacuous))
+    start, end = RECIPE.index("[[acceptance]]"), RECIPE.index("[golden]")
+    with pytest.raises(BuildFailed, match="acceptance"):
+        read_recipe(write(tmp_path, RECIPE[:start] + RECIPE[end:]))
+
+
 def write(tmp_path: Path, text: str = RECIPE) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(text)
