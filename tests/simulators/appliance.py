@@ -23,7 +23,7 @@ from appliance.inference import Admission, Inference, InferenceService, QueueRul
 from appliance.karyotype.artist import MetaphaseArtist
 from appliance.karyotype.cascade import KaryotypePipeline
 from appliance.models.manifest import Role
-from appliance.models.reference import FINDING_LABELS, REFERENCE_CONTRACTS
+from appliance.models.reference import REFERENCE_CONTRACTS
 from appliance.models.registry import ModelRegistry
 from appliance.phantoms.demo import demo_chest_film
 from appliance.phantoms.metaphase import metaphase_phantom
@@ -103,6 +103,10 @@ class BothEngines:
         engines = self._film if role is Role.CHEST_XRAY_DETECTOR else self._spread
         return engines.infer(role, tensors, context)
 
+    def film_model(self) -> FindingModel:
+        """What the film pipeline knows of its model."""
+        return self._film.model()
+
 
 class Bench:
     """Everything between the socket and the engines, in a state directory of its own."""
@@ -133,7 +137,7 @@ class Bench:
         self.analyzer = Analyzer(
             self.decoder,
             KaryotypePipeline(self.engines),
-            ChestXrayPipeline(self.engines, lambda _identity: FindingModel(FINDING_LABELS)),
+            ChestXrayPipeline(self.engines, self.engines.film_model),
             MetaphaseArtist(),
             FilmArtist(),
             DicomReports("2.25.1"),
