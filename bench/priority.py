@@ -92,10 +92,14 @@ class BatchJob:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
+        self.stop()
         self._pool.shutdown(wait=True)
         self.seconds = time.perf_counter() - self._began_s
         self.answered = sum(future.result() for future in self._working)
+
+    def stop(self) -> None:
+        """Send nothing new."""
+        self._stop.set()
 
     def _work(self) -> int:
         answered = 0

@@ -6,6 +6,9 @@ import math
 import re
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 
 from appliance import errors
 
@@ -32,6 +35,15 @@ KIND_KEY = "appliance-error"
 RETRY_KEY = "grpc-retry-pushback-ms"
 """Trailing metadata: milliseconds to wait before trying again; gRPC's own retry policy heeds it (gRFC A6)."""
 
+DETAILS_KEY = "grpc-status-details-bin"
+"""Trailing metadata: google.rpc.Status with ErrorInfo, and RetryInfo where waiting helps (AIP-193)."""
+
+MAX_MESSAGE_CHARACTERS = 512
+"""Of the sentence in the details; gRPC bounds the size of all metadata, and the status carries it whole."""
+
+DOMAIN = "appliance"
+"""Of the reasons in ErrorInfo."""
+
 
 def status_of(error: errors.ApplianceError) -> grpc.StatusCode:
     """The gRPC status for a domain error; INTERNAL for one that is the appliance's own fault."""
@@ -46,9 +58,17 @@ def kind_of(error: errors.ApplianceError) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).upper()
 
 
-def trailing_metadata(error: errors.ApplianceError) -> tuple[tuple[str, str], ...]:
+def trailing_metadata(error: errors.ApplianceError) -> tuple[tuple[str, str | bytes], ...]:
     """What the caller's software can read besides status and message."""
-    metadata = [(KIND_KEY, kind_of(error))]
+    code: int = status_of(error).value[0]
+    status = Status(code=code, message=str(error)[:MAX_MESSAGE_CHARACTERS])
+    status.details.add().Pack(ErrorInfo(reason=kind_of(error), domain=DOMAIN))
+    metadata: list[tuple[str, str | bytes]] = [(KIND_KEY, kind_of(error))]
     if isinstance(error, errors.LimitExceeded):
-        metadata.append((RETRY_KEY, str(math.ceil(error.retry_after_s * 1000))))
+        pause_ms = math.ceil(error.retry_after_s * 1000)
+        metadata.append((RETRY_KEY, str(pause_ms)))
+        status.details.add().Pack(
+            RetryInfo(retry_delay=Duration(seconds=pause_ms // 1000, nanos=pause_ms % 1000 * 10**6))
+        )
+    metadata.append((DETAILS_KEY, status.SerializeToString()))
     return tuple(metadata)

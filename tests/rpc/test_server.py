@@ -97,8 +97,12 @@ def test_requests_beyond_the_bound_are_refused_and_the_rest_answered(tmp_path: P
         bench.engines.gate.set()
         codes = [call.code() for call in calls]
         assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
-        assert codes.count(grpc.StatusCode.OK) >= LIMITS.workers
-        assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
+        assert codes.count(grpc.StatusCode.OK) >= LIMITS.workers + LIMITS.max_waiting
+        refused_calls = [call for call in calls if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED]
+        hinted = [dict(call.trailing_metadata()) for call in refused_calls if call.trailing_metadata()]
+        assert hinted
+        assert all(int(metadata["grpc-retry-pushback-ms"]) > 0 for metadata in hinted)
+        assert all("grpc-status-details-bin" in metadata for metadata in hinted)
         assert wire.chest_xray.AnalyzeChestXray(request, timeout=WAIT_S).film.findings
         wire.channel.close()
 

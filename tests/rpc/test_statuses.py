@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 
 from appliance import errors
 from appliance.rpc.statuses import kind_of, status_of, trailing_metadata
@@ -52,8 +54,24 @@ def test_kinds_are_spelt_as_constants() -> None:
 
 
 def test_only_a_full_queue_names_a_pause() -> None:
-    assert dict(trailing_metadata(errors.LimitExceeded("", 0.2501))) == {
-        "appliance-error": "LIMIT_EXCEEDED",
-        "grpc-retry-pushback-ms": "251",
-    }
-    assert dict(trailing_metadata(errors.NotFound(""))) == {"appliance-error": "NOT_FOUND"}
+    full = dict(trailing_metadata(errors.LimitExceeded("", 2.2501)))
+    assert full["appliance-error"] == "LIMIT_EXCEEDED"
+    assert full["grpc-retry-pushback-ms"] == "2251"
+    retry = RetryInfo()
+    assert Status.FromString(full["grpc-status-details-bin"]).details[1].Unpack(retry)
+    assert retry.retry_delay.ToMilliseconds() == 2251
+    other = dict(trailing_metadata(errors.NotFound("")))
+    assert other["appliance-error"] == "NOT_FOUND"
+    assert "grpc-retry-pushback-ms" not in other
+    assert len(Status.FromString(other["grpc-status-details-bin"]).details) == 1
+
+
+@pytest.mark.parametrize("kind", every_error())
+def test_the_details_say_the_same_as_the_status(kind: type[errors.ApplianceError]) -> None:
+    details = Status.FromString(dict(trailing_metadata(kind("words " * 1000)))["grpc-status-details-bin"])
+    assert details.code == grpc.StatusCode[EXPECTED[kind]].value[0]
+    assert details.message.startswith("words")
+    assert len(details.message) <= 512
+    info = ErrorInfo()
+    assert details.details[0].Unpack(info)
+    assert (info.reason, info.domain) == (kind_of(kind("")), "appliance")
