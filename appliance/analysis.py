@@ -98,6 +98,26 @@ class StageReport:
     precision: str = ""  # "INT8", "FP16", "FP32", or what the adapter says it did
 
 
+class DeviationKind(enum.Enum):
+    """In what a spread differs from a normal cell."""
+
+    COUNT = "count"  # another number of objects than 46
+    GAIN = "gain"  # a class has more members than in a normal cell
+    LOSS = "loss"  # a class has fewer members than in a normal cell
+
+
+class ExplanationKind(enum.Enum):
+    """What may lie behind a deviation; all but the last are faults of the finding, not of the cell."""
+
+    CUT_AT_BORDER = "cut_at_border"  # the border of the image cuts an object, others may lie beyond it
+    UNOUTLINED_STAIN = "unoutlined_stain"  # chromosome-like stain that no outline covers
+    JOINED = "joined"  # one outline that may hold two chromosomes
+    PIECES = "pieces"  # two outlines that may be pieces of one chromosome
+    NOT_A_CHROMOSOME = "not_a_chromosome"  # an object that may be debris
+    MISREAD = "misread"  # an object whose class may be another one
+    ANEUPLOIDY = "aneuploidy"  # the cell itself: a chromosome gained or lost
+
+
 @dataclass(frozen=True)
 class Chromosome:
     """One chromosome of a spread."""
@@ -118,6 +138,28 @@ class Chromosome:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """One thing that may lie behind a deviation."""
+
+    kind: ExplanationKind
+    words: str  # a phrase for a person, for example "monosomy 21"
+    at: tuple[float, float] | None = None  # x, y in pixels of the input, where there is a place to look at
+    members: tuple[int, ...] = ()  # indices of the objects concerned
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One difference from a normal cell, with what may explain it."""
+
+    kind: DeviationKind
+    label: str  # the class concerned, empty where the whole cell is
+    expected: int  # number that a normal cell has
+    found: int
+    explanations: tuple[Explanation, ...]  # what a person should check first comes first
+    words: str  # all of it as one sentence
+
+
+@dataclass(frozen=True)
 class Spread:
     """The finished result for one metaphase image."""
 
@@ -128,6 +170,7 @@ class Spread:
     region: Box  # where the spread was found
     quality_flags: tuple[QualityFlag, ...] = ()
     pixel_size_um: float | None = None  # micrometres per pixel, if the caller gave it
+    deviations: tuple[Deviation, ...] = ()  # the count first, then the classes in ISCN order
 
     @property
     def count(self) -> int:

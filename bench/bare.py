@@ -95,6 +95,7 @@ class BareEngines:
             engine=info.kind.value,
             device=info.device,
             precision=info.precision,
+            confidence=manifest.confidence,
         )
         return Inference(outputs, identity, engine_ms, queue_ms=0.0)
 

@@ -8,8 +8,8 @@ pair      no model                   → one class each, pairs, flags, karyotype
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,12 @@ from appliance.analysis import (
 from appliance.imaging.image import Image
 from appliance.inference.request import RequestContext
 from appliance.karyotype import iscn, quality
-from appliance.karyotype.assignment import assign_classes
+from appliance.karyotype.assignment import assign_classes, nearest_normal, settle_classes
+from appliance.karyotype.deviations import explain
 from appliance.karyotype.instances import Candidate, Instance, fit_masks, read_candidates
 from appliance.karyotype.orientation import Orientation, fuse_classes, fuse_polarity, upright_crops
 from appliance.karyotype.outline import bounding_box, outline
+from appliance.karyotype.posterior import joint_posterior
 from appliance.karyotype.region import FieldMap, RegionSearch, field_map, find_region
 from appliance.karyotype.settings import ClassSettings, KaryotypeSettings
 from appliance.karyotype.stages import Engines, Stage
@@ -57,6 +59,16 @@ class _Objects:
     detected: tuple[DetectedObject, ...]
     links: list[tuple[int, ...]]  # for each object the others that touch it
     at_limit: bool
+
+
+@dataclass(frozen=True)
+class _Readings:
+    """What classification found."""
+
+    probabilities: NDArray[np.float64]  # (N, 24), each object by itself
+    angles: tuple[float, ...]
+    orientations: tuple[Orientation, ...]
+    settings: ClassSettings  # the classifier's own thresholds where it has been calibrated
 
 
 class KaryotypePipeline:
@@ -106,18 +118,16 @@ class KaryotypePipeline:
         ended(StageEvent(stage.report(), region, objects.detected))
 
         stage = Stage("classify", self._engines, context)
-        probabilities, angles, orientations = self._classify(field, objects, stage)
-        first_view = _chromosomes(
-            objects, probabilities, probabilities.argmax(axis=1), angles, orientations, self._settings.classes
-        )
+        readings = self._classify(field, objects, stage)
+        alone = readings.probabilities.argmax(axis=1)
+        first_view = _chromosomes(objects, readings, readings.probabilities, alone)
         ended(StageEvent(stage.report(), region, objects.detected, first_view))
 
         stage = Stage("pair", self._engines, context)
-        assigned = assign_classes(probabilities, self._settings.classes)
-        chromosomes = _chromosomes(
-            objects, probabilities, assigned, angles, orientations, self._settings.classes
-        )
-        quality.require_cell([one.confidence for one in chromosomes], self._settings.quality)
+        likeliest = assign_classes(readings.probabilities, readings.settings)
+        by_itself = readings.probabilities[np.arange(len(likeliest)), likeliest]
+        quality.require_cell(by_itself.tolist(), self._settings.quality)
+        chromosomes = _settle(objects, readings, nearest_normal(likeliest))
         spread = self._conclude(image, field, objects, chromosomes)
         ended(StageEvent(stage.report(), region, objects.detected, chromosomes))
         return spread, tuple(reports)
@@ -166,15 +176,23 @@ class KaryotypePipeline:
         )
         return _Objects(instances, detected, touching(instances), at_limit)
 
-    def _classify(
-        self, field: _Field, objects: _Objects, stage: Stage
-    ) -> tuple[NDArray[np.float64], tuple[float, ...], tuple[Orientation, ...]]:
+    def _classify(self, field: _Field, objects: _Objects, stage: Stage) -> _Readings:
         crops = upright_crops(field.stain, objects.instances)
         outputs = stage.infer(Role.KARYOTYPE_CLASSIFIER, {"crops": crops.batch})
-        probabilities = fuse_classes(outputs["class_logits"])
+        fitted = stage.model.confidence if stage.model is not None else None
+        settings = self._settings.classes
+        class_temperature = polarity_temperature = 1.0
+        if fitted is not None:
+            settings = replace(
+                settings, min_confidence=fitted.min_class, min_polarity_confidence=fitted.min_polarity
+            )
+            class_temperature, polarity_temperature = fitted.class_temperature, fitted.polarity_temperature
+        probabilities = fuse_classes(outputs["class_logits"], class_temperature)
         quality.require_chromosomes(probabilities, self._settings.quality)
-        limit = self._settings.classes.min_polarity_confidence
-        return probabilities, crops.angles, fuse_polarity(outputs["polarity_logit"], limit)
+        orientations = fuse_polarity(
+            outputs["polarity_logit"], settings.min_polarity_confidence, polarity_temperature
+        )
+        return _Readings(probabilities, crops.angles, orientations, settings)
 
     def _conclude(
         self, image: Image, field: _Field, objects: _Objects, chromosomes: tuple[Chromosome, ...]
@@ -207,16 +225,21 @@ class KaryotypePipeline:
             region=region,
             quality_flags=flags,
             pixel_size_um=image.pixel_size_um,
+            deviations=explain(chromosomes, (image.width, image.height)),
         )
+
+
+def _settle(objects: _Objects, readings: _Readings, normal: NDArray[np.intp]) -> tuple[Chromosome, ...]:
+    """Final classes, each as sure as the cell's other objects make it."""
+    posterior = joint_posterior(readings.probabilities, normal, readings.settings)
+    return _chromosomes(objects, readings, posterior, settle_classes(posterior, normal, readings.settings))
 
 
 def _chromosomes(
     objects: _Objects,
+    readings: _Readings,
     probabilities: NDArray[np.float64],
     classes: NDArray[np.intp],
-    angles: Sequence[float],
-    orientations: Sequence[Orientation],
-    settings: ClassSettings,
 ) -> tuple[Chromosome, ...]:
     """Put together what the stages found of each object; the runner-up is the likeliest other class."""
     made = []
@@ -236,11 +259,11 @@ def _chromosomes(
                 confidence=confidence,
                 runner_up=CHROMOSOME_LABELS[second],
                 runner_up_confidence=float(probabilities[index, second]),
-                angle_degrees=angles[index],
-                polarity=orientations[index].polarity,
-                polarity_confidence=orientations[index].confidence,
+                angle_degrees=readings.angles[index],
+                polarity=readings.orientations[index].polarity,
+                polarity_confidence=readings.orientations[index].confidence,
                 touching=objects.links[index],
-                needs_expert=confidence < settings.min_confidence,
+                needs_expert=confidence < readings.settings.min_confidence,
             )
         )
     return tuple(made)

@@ -73,11 +73,12 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), dtype=np.float64)
 
 
-def fuse_classes(class_logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def fuse_classes(class_logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
     """Average the two views' log-probabilities and make them probabilities again.
 
     Args:
         class_logits: (2 N, C), the views of object i at i and N + i.
+        temperature: fitted on validation data; above 1 the answers become less sure.
 
     Returns:
         (N, C) float64, each row sums to 1.
@@ -85,20 +86,23 @@ def fuse_classes(class_logits: NDArray[np.float32]) -> NDArray[np.float64]:
     number = class_logits.shape[0] // 2
     scores = log_softmax(class_logits)
     mean = (scores[:number] + scores[number:]) / 2.0
-    return np.exp(log_softmax(mean.astype(np.float32)))
+    return np.exp(log_softmax((mean / temperature).astype(np.float32)))
 
 
-def fuse_polarity(polarity_logit: NDArray[np.float32], min_confidence: float) -> tuple[Orientation, ...]:
+def fuse_polarity(
+    polarity_logit: NDArray[np.float32], min_confidence: float, temperature: float = 1.0
+) -> tuple[Orientation, ...]:
     """Read the polarity from both views; a model that says the same of both knows nothing.
 
     Args:
         polarity_logit: (2 N, 1), > 0 means p arm up; the views of object i at i and N + i.
         min_confidence: below it the polarity is UNSURE.
+        temperature: fitted on validation data; above 1 the answers become less sure.
     """
     number = polarity_logit.shape[0] // 2
     as_it_stands = polarity_logit[:number, 0].astype(np.float64)
     turned = polarity_logit[number:, 0].astype(np.float64)
-    evidence = (as_it_stands - turned) / 2.0
+    evidence = (as_it_stands - turned) / 2.0 / temperature
     confidence = 1.0 / (1.0 + np.exp(-np.minimum(np.abs(evidence), 50.0)))
     agree = as_it_stands * turned < 0.0
     found = []

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from appliance.analysis import CHROMOSOME_LABELS, Chromosome, QualityFlag
 from appliance.errors import UnsuitableImage
+from appliance.karyotype.deviations import at_border
 from appliance.karyotype.region import RegionSearch
 from appliance.karyotype.settings import QualitySettings
 from appliance.models.preprocessing import StainRange
@@ -105,7 +106,8 @@ def require_cell(confidences: Sequence[float], settings: QualitySettings) -> Non
     """Refuse objects that only resemble a few classes, far more often than a cell has them.
 
     Args:
-        confidences: of each object's class, once the classes were shared out as those of one cell.
+        confidences: the classifier's own, of each object's class once the classes were shared out as those
+            of one cell.
         settings: smallest median of them.
 
     Raises:
@@ -161,7 +163,7 @@ def spread_flags(
         QualityFlag.TOUCHING_CHROMOSOMES: any(one.touching for one in chromosomes),
         QualityFlag.LOW_CONFIDENCE_CLASSES: any(one.needs_expert for one in chromosomes),
         QualityFlag.UNPAIRED_CLASSES: not _normal_set(chromosomes),
-        QualityFlag.CROPPED_AT_EDGE: any(_at_edge(one, width, height) for one in chromosomes),
+        QualityFlag.CROPPED_AT_EDGE: any(at_border(one, width, height) for one in chromosomes),
         QualityFlag.SEVERAL_REGIONS: search.spreads > 1,
         QualityFlag.LOW_CONTRAST: contrast < settings.low_contrast,
         QualityFlag.OUT_OF_FOCUS: steepness < settings.min_sharpness,
@@ -197,8 +199,3 @@ def _normal_set(chromosomes: Sequence[Chromosome]) -> bool:
     members = members_of(chromosomes)
     autosomes = all(members.get(label, 0) == 2 for label in CHROMOSOME_LABELS[:22])
     return autosomes and (members.get("X", 0), members.get("Y", 0)) in {(2, 0), (1, 1)}
-
-
-def _at_edge(one: Chromosome, width: int, height: int) -> bool:
-    box = one.box
-    return box.x <= 0 or box.y <= 0 or box.x + box.width >= width or box.y + box.height >= height

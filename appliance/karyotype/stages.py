@@ -63,6 +63,11 @@ class Stage:
                 )
         return answer.outputs
 
+    @property
+    def model(self) -> ModelIdentity | None:
+        """The model that answered last."""
+        return self._model
+
     def report(self) -> StageReport:
         """The stage as it ran up to now."""
         time_ms = (time.perf_counter() - self._began_s) * 1000.0

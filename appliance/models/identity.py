@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.models.manifest import Role
+from appliance.models.manifest import Confidence, Role
 
 
 @dataclass(frozen=True)
@@ -18,3 +18,4 @@ class ModelIdentity:
     engine: str  # "openvino", "onnxruntime", "tensorrt"
     device: str
     precision: str  # what the engine really computes in, as the adapter says it
+    confidence: Confidence | None = None  # how its numbers become probabilities, if that was fitted

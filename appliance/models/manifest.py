@@ -189,6 +189,21 @@ class Acceptance(_Part):
         return self.measured >= self.limit if self.bound == "at_least" else self.measured <= self.limit
 
 
+class Confidence(_Part):
+    """How a classifier's numbers become probabilities, fitted on validation data (Guo et al., ICML 2017).
+
+    No part of the contract: it changes no answer's meaning, only how sure it says it is.
+    """
+
+    class_temperature: Annotated[float, Field(gt=0, le=100)]  # divides the log-probabilities of the classes
+    polarity_temperature: Annotated[float, Field(gt=0, le=100)]  # divides the polarity's logit
+    min_class: Annotated[float, Field(ge=0, le=1)]  # below it a person has to confirm the class
+    min_polarity: Annotated[float, Field(ge=0.5, le=1)]  # below it the polarity is not stated
+    target_accuracy: Annotated[float, Field(gt=0, le=1)]  # share right, of those that both minima let pass
+    classes_n: Annotated[int, Field(ge=1)]  # chromosomes behind the class figures
+    polarity_n: Annotated[int, Field(ge=1)]  # chromosomes behind the polarity figures
+
+
 class ModelCard(_Part):
     """What a reader has to know before trusting the model; the long form is the file."""
 
@@ -221,6 +236,7 @@ class Manifest(_Part):
     golden_cases: tuple[GoldenCase, ...] = Field(max_length=64)
     acceptance: tuple[Acceptance, ...] = Field(max_length=64)
     card: ModelCard
+    confidence: Confidence | None = None  # a classifier's own calibration; without it, temperatures of 1
 
     @model_validator(mode="after")
     def _closed(self) -> Manifest:

@@ -329,6 +329,7 @@ class ModelRegistry:
             engine=info.kind.value,
             device=info.device,
             precision=info.precision,
+            confidence=manifest.confidence,
         )
         return _Loaded(pack, engine, identity)
 

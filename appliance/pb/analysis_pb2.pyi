@@ -631,6 +631,158 @@ class ClassMembers(_message.Message):
 Global___ClassMembers: _TypeAlias = ClassMembers  # noqa: Y015
 
 @_typing.final
+class Explanation(_message.Message):
+    """One thing that may lie behind a deviation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Explanation._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Explanation._Kind.ValueType  # 0
+        """Never sent."""
+        KIND_CUT_AT_BORDER: Explanation._Kind.ValueType  # 1
+        """The border of the image cuts an object, others may lie beyond it."""
+        KIND_UNOUTLINED_STAIN: Explanation._Kind.ValueType  # 2
+        """Chromosome-like stain that no outline covers."""
+        KIND_JOINED: Explanation._Kind.ValueType  # 3
+        """One outline that may hold two chromosomes."""
+        KIND_PIECES: Explanation._Kind.ValueType  # 4
+        """Two outlines that may be pieces of one chromosome."""
+        KIND_NOT_A_CHROMOSOME: Explanation._Kind.ValueType  # 5
+        """An object that may be debris."""
+        KIND_MISREAD: Explanation._Kind.ValueType  # 6
+        """An object whose class may be another one."""
+        KIND_ANEUPLOIDY: Explanation._Kind.ValueType  # 7
+        """The cell itself: a chromosome gained or lost."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What it is; all but the last are faults of the finding, not of the cell."""
+
+    KIND_UNSPECIFIED: Explanation.Kind.ValueType  # 0
+    """Never sent."""
+    KIND_CUT_AT_BORDER: Explanation.Kind.ValueType  # 1
+    """The border of the image cuts an object, others may lie beyond it."""
+    KIND_UNOUTLINED_STAIN: Explanation.Kind.ValueType  # 2
+    """Chromosome-like stain that no outline covers."""
+    KIND_JOINED: Explanation.Kind.ValueType  # 3
+    """One outline that may hold two chromosomes."""
+    KIND_PIECES: Explanation.Kind.ValueType  # 4
+    """Two outlines that may be pieces of one chromosome."""
+    KIND_NOT_A_CHROMOSOME: Explanation.Kind.ValueType  # 5
+    """An object that may be debris."""
+    KIND_MISREAD: Explanation.Kind.ValueType  # 6
+    """An object whose class may be another one."""
+    KIND_ANEUPLOIDY: Explanation.Kind.ValueType  # 7
+    """The cell itself: a chromosome gained or lost."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    kind: Global___Explanation.Kind.ValueType
+    """What it is."""
+    words: _builtins.str
+    """A phrase for a person, for example "monosomy 21"."""
+    @_builtins.property
+    def at(self) -> Global___Point:
+        """Where to look, where there is a place; pixels of the input."""
+
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indices of the objects concerned."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___Explanation.Kind.ValueType = ...,
+        words: _builtins.str = ...,
+        at: Global___Point | None = ...,
+        members: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "kind", b"kind", "members", b"members", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class Deviation(_message.Message):
+    """One difference from a normal cell, with what may explain it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Deviation._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Deviation._Kind.ValueType  # 0
+        """Never sent."""
+        KIND_COUNT: Deviation._Kind.ValueType  # 1
+        """Another number of objects than 46."""
+        KIND_GAIN: Deviation._Kind.ValueType  # 2
+        """A class has more members than in a normal cell."""
+        KIND_LOSS: Deviation._Kind.ValueType  # 3
+        """A class has fewer members than in a normal cell."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """In what the spread differs."""
+
+    KIND_UNSPECIFIED: Deviation.Kind.ValueType  # 0
+    """Never sent."""
+    KIND_COUNT: Deviation.Kind.ValueType  # 1
+    """Another number of objects than 46."""
+    KIND_GAIN: Deviation.Kind.ValueType  # 2
+    """A class has more members than in a normal cell."""
+    KIND_LOSS: Deviation.Kind.ValueType  # 3
+    """A class has fewer members than in a normal cell."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    EXPLANATIONS_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    kind: Global___Deviation.Kind.ValueType
+    """In what the spread differs."""
+    label: _builtins.str
+    """The class concerned, empty where the whole cell is."""
+    expected: _builtins.int
+    """Number of members that a normal cell has."""
+    found: _builtins.int
+    """Number of members found."""
+    words: _builtins.str
+    """All of it as one sentence."""
+    @_builtins.property
+    def explanations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Explanation]:
+        """What may explain it; what a person should check first comes first."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___Deviation.Kind.ValueType = ...,
+        label: _builtins.str = ...,
+        expected: _builtins.int = ...,
+        found: _builtins.int = ...,
+        explanations: _abc.Iterable[Global___Explanation] | None = ...,
+        words: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "explanations", b"explanations", "found", b"found", "kind", b"kind", "label", b"label", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Deviation: _TypeAlias = Deviation  # noqa: Y015
+
+@_typing.final
 class Spread(_message.Message):
     """The result for one metaphase image."""
 
@@ -644,6 +796,7 @@ class Spread(_message.Message):
     REGION_FIELD_NUMBER: _builtins.int
     QUALITY_FLAGS_FIELD_NUMBER: _builtins.int
     PIXEL_SIZE_UM_FIELD_NUMBER: _builtins.int
+    DEVIATIONS_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """Number of chromosomes found."""
     iscn: _builtins.str
@@ -668,6 +821,10 @@ class Spread(_message.Message):
     def quality_flags(self) -> _containers.RepeatedScalarFieldContainer[Global___QualityFlag.ValueType]:
         """What a person should know before trusting this."""
 
+    @_builtins.property
+    def deviations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Deviation]:
+        """Differences from a normal cell: the count first, then the classes in ISCN order."""
+
     def __init__(
         self,
         *,
@@ -679,10 +836,11 @@ class Spread(_message.Message):
         region: Global___Box | None = ...,
         quality_flags: _abc.Iterable[Global___QualityFlag.ValueType] | None = ...,
         pixel_size_um: _builtins.float | None = ...,
+        deviations: _abc.Iterable[Global___Deviation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_pixel_size_um", b"_pixel_size_um", "iscn", b"iscn", "iscn_withheld_reason", b"iscn_withheld_reason", "karyotype", b"karyotype", "pixel_size_um", b"pixel_size_um", "region", b"region"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pixel_size_um", b"_pixel_size_um", "chromosomes", b"chromosomes", "count", b"count", "iscn", b"iscn", "iscn_withheld_reason", b"iscn_withheld_reason", "karyotype", b"karyotype", "pairs", b"pairs", "pixel_size_um", b"pixel_size_um", "quality_flags", b"quality_flags", "region", b"region"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pixel_size_um", b"_pixel_size_um", "chromosomes", b"chromosomes", "count", b"count", "deviations", b"deviations", "iscn", b"iscn", "iscn_withheld_reason", b"iscn_withheld_reason", "karyotype", b"karyotype", "pairs", b"pairs", "pixel_size_um", b"pixel_size_um", "quality_flags", b"quality_flags", "region", b"region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pixel_size_um: _TypeAlias = _typing.Literal["pixel_size_um"]  # noqa: Y015
     _WhichOneofArgType__pixel_size_um: _TypeAlias = _typing.Literal["_pixel_size_um", b"_pixel_size_um"]  # noqa: Y015

@@ -11,6 +11,10 @@ from appliance.analysis import (
     Analysis,
     Box,
     Chromosome,
+    Deviation,
+    DeviationKind,
+    Explanation,
+    ExplanationKind,
     Film,
     Laterality,
     Modality,
@@ -47,6 +51,8 @@ LATERALITIES = {
     Laterality.UNPAIRED: analysis_pb2.LATERALITY_UNPAIRED,
     Laterality.NOT_STATED: analysis_pb2.LATERALITY_UNSPECIFIED,
 }
+DEVIATIONS = {kind: analysis_pb2.Deviation.Kind.Value(f"KIND_{kind.name}") for kind in DeviationKind}
+EXPLANATIONS = {kind: analysis_pb2.Explanation.Kind.Value(f"KIND_{kind.name}") for kind in ExplanationKind}
 QUALITY_FLAGS = {flag: analysis_pb2.QualityFlag.Value(f"QUALITY_FLAG_{flag.name}") for flag in QualityFlag}
 
 
@@ -129,6 +135,7 @@ def write_spread(spread: Spread) -> analysis_pb2.Spread:
         region=write_box(spread.region),
         quality_flags=[QUALITY_FLAGS[flag] for flag in spread.quality_flags],
         pixel_size_um=spread.pixel_size_um,
+        deviations=[write_deviation(one) for one in spread.deviations],
     )
     if spread.iscn is not None:
         message.iscn = spread.iscn
@@ -153,6 +160,18 @@ def write_chromosome(one: Chromosome) -> analysis_pb2.Chromosome:
         polarity_confidence=one.polarity_confidence,
         touching=one.touching,
         needs_expert=one.needs_expert,
+    )
+
+
+def write_deviation(one: Deviation) -> analysis_pb2.Deviation:
+    """One difference from a normal cell."""
+    return analysis_pb2.Deviation(
+        kind=DEVIATIONS[one.kind],
+        label=one.label,
+        expected=one.expected,
+        found=one.found,
+        explanations=[_explanation(each) for each in one.explanations],
+        words=one.words,
     )
 
 
@@ -193,6 +212,11 @@ def write_box(box: Box) -> analysis_pb2.Box:
 def write_time(unix_ms: int) -> Timestamp:
     """Unix milliseconds as a timestamp."""
     return Timestamp(seconds=unix_ms // 1000, nanos=unix_ms % 1000 * 1_000_000)
+
+
+def _explanation(one: Explanation) -> analysis_pb2.Explanation:
+    at = analysis_pb2.Point(x=one.at[0], y=one.at[1]) if one.at is not None else None
+    return analysis_pb2.Explanation(kind=EXPLANATIONS[one.kind], words=one.words, at=at, members=one.members)
 
 
 def _polygons(outlines: Iterable[Polygon]) -> list[analysis_pb2.Polygon]:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from appliance.models.contract import Contract
 from appliance.models.golden import check_golden, shape_mismatch
-from appliance.models.manifest import Acceptance, Precision
+from appliance.models.manifest import Acceptance, Confidence, Precision
 from appliance.models.pack import ModelPack
 from engine_builder.card import current_commit, write_card
 from engine_builder.compare import Comparison, EngineOpener, Verdict, compare, write_report
+from engine_builder.confidence import fit_confidence
 from engine_builder.errors import BuildFailed
 from engine_builder.export import export_module
 from engine_builder.lint import Finding, lint
@@ -31,7 +32,7 @@ from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.opening import open_engine
 from engines.options import EngineOptions, QuantizedGraph
 
-STEPS = ("export", "lint FP32", "quantize", "lint INT8", "compare", "pack", "try")
+STEPS = ("export", "lint FP32", "quantize", "lint INT8", "compare", "confidence", "pack", "try")
 """The steps of a build, in their order; a build in FP32 leaves out the middle ones."""
 PARITY_SAMPLES = 8
 
@@ -171,6 +172,7 @@ class Builder:
         comparison: Comparison | None,
         verdicts: Sequence[Verdict],
     ) -> Built:
+        confidence = self.fit_confidence(recipe, model)
         self._on_step("pack", "")
         commit = current_commit(Path(__file__).parent)
         draft = PackDraft(
@@ -189,11 +191,12 @@ class Builder:
                 )
                 for each in verdicts
             ],
-            card_text=write_card(recipe, contract, self._place, comparison, verdicts, commit),
+            card_text=write_card(recipe, contract, self._place, comparison, verdicts, commit, confidence),
             summary=recipe.card.summary,
             training_data=recipe.card.training_data,
             limitations=recipe.card.limitations,
             demonstration=recipe.card.demonstration,
+            confidence=confidence,
         )
         pack = write_pack(draft, self._output / recipe.name)
         self._on_step("pack", f"{pack.manifest.size_bytes / 1e6:.1f} MB, contract {pack.contract_hash[:12]}")
@@ -208,6 +211,27 @@ class Builder:
             folder / f"{recipe.name}.compare.json",
             folder / f"{recipe.name}.compare.svg",
         )
+
+    def fit_confidence(self, recipe: Recipe, model: Path) -> Confidence | None:
+        """Calibrate the classes and the polarity of a graph on validation data; None where no recipe asks.
+
+        Args:
+            recipe: names the readings and the accuracy that thresholds are chosen for.
+            model: the ONNX file, on the engine that a box would take.
+        """
+        part = recipe.confidence
+        if part is None:
+            return None
+        self._on_step("confidence", "")
+        with self._opener(model) as engine:
+            readings = find_callable(part.source)(self._place, engine.infer)
+        fitted = fit_confidence(readings, part.target_accuracy)
+        self._on_step(
+            "confidence",
+            f"temperatures {fitted.class_temperature:g} and {fitted.polarity_temperature:g},"
+            f" a person looks below {fitted.min_class:g} and {fitted.min_polarity:g}",
+        )
+        return fitted
 
     def _golden(self, recipe: Recipe, model: Path) -> list[GoldenAnswer]:
         inputs = itertools.islice(self._samples(recipe.golden.source), recipe.golden.cases)

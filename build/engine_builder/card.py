@@ -9,6 +9,7 @@ from pathlib import Path
 
 from appliance import RESEARCH_USE_ONLY
 from appliance.models.contract import Contract
+from appliance.models.manifest import Confidence
 from engine_builder.compare import Comparison, Verdict
 from engine_builder.errors import BuildFailed
 from engine_builder.recipe import Measurement, Recipe, Workspace
@@ -21,6 +22,7 @@ def write_card(
     comparison: Comparison | None,
     verdicts: Sequence[Verdict],
     commit: str,
+    confidence: Confidence | None = None,
 ) -> str:
     """The card's Markdown text."""
     checkpoint = place.work / recipe.network.checkpoint
@@ -49,6 +51,7 @@ def write_card(
         + ", ".join(f"{name} {value}" for name, value in sorted(contract.preprocessing.parameters.items())),
         "",
         *_measured(comparison, verdicts),
+        *_calibrated(confidence),
         "## How it was made",
         "",
         f"- trained with `{recipe.card.training_command}`",
@@ -122,6 +125,24 @@ def _measured(comparison: Comparison | None, verdicts: Sequence[Verdict]) -> lis
         for verdict in verdicts
     ]
     return [*lines, ""]
+
+
+def _calibrated(confidence: Confidence | None) -> list[str]:
+    if confidence is None:
+        return []
+    return [
+        "## Confidence",
+        "",
+        f"Fitted on {confidence.classes_n} validation chromosomes of whole cells and {confidence.polarity_n}"
+        " upright ones of slides that training never saw. Thresholds: of what passes them"
+        f" {100 * confidence.target_accuracy:g} % is right there.",
+        "",
+        "| | temperature | a person looks below |",
+        "|---|---|---|",
+        f"| class | {confidence.class_temperature:g} | {confidence.min_class:g} |",
+        f"| polarity | {confidence.polarity_temperature:g} | {confidence.min_polarity:g} |",
+        "",
+    ]
 
 
 def _size(first: Measurement, second: Measurement) -> str:

@@ -16,8 +16,10 @@ from rich.table import Table
 
 from appliance.errors import ApplianceError
 from appliance.models.manifest import Precision
+from appliance.models.pack import ModelPack
 from engine_builder.builder import PARITY_SAMPLES, STEPS, Builder, refuse
 from engine_builder.compare import Verdict, compare, write_report
+from engine_builder.confidence import write_confidence
 from engine_builder.errors import BuildFailed
 from engine_builder.export import export_module
 from engine_builder.lint import lint
@@ -132,6 +134,22 @@ def quantize_command(
         f"{len(summary.quantized)} operators in int8, {len(summary.excluded)} excluded,"
         f" {len(summary.weightless)} without weights, {summary.samples} samples"
     )
+
+
+@cli.command()
+@click.argument("recipe_path", metavar="RECIPE", type=FILE)
+@click.argument("pack_path", metavar="PACK", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_place_options
+def confidence(recipe_path: Path, pack_path: Path, data: Path, work: Path) -> None:
+    """Fit temperatures and thresholds of the finished PACK anew, as RECIPE says; the rest stays as it is."""
+    recipe = read_recipe(recipe_path)
+    pack = ModelPack.open(pack_path)
+    fitted = Builder(Workspace(data, work), pack_path.parent).fit_confidence(recipe, pack.model_path)
+    if fitted is None:
+        raise BuildFailed(f"expected a [confidence] part in {recipe_path.name} and got none")
+    write_confidence(pack, fitted)
+    for name, value in fitted.model_dump().items():
+        click.echo(f"{name}: {value:g}")
 
 
 @cli.command(name="lint")

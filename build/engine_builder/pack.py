@@ -19,6 +19,7 @@ from appliance.models.golden import INPUT_PREFIX, OUTPUT_PREFIX
 from appliance.models.manifest import (
     MANIFEST_NAME,
     Acceptance,
+    Confidence,
     GoldenCase,
     Manifest,
     ModelCard,
@@ -61,6 +62,7 @@ class PackDraft:
     training_data: Sequence[str]
     limitations: str
     demonstration: bool
+    confidence: Confidence | None = None
 
 
 def write_pack(draft: PackDraft, directory: Path) -> ModelPack:
@@ -106,15 +108,23 @@ def write_pack(draft: PackDraft, directory: Path) -> ModelPack:
             limitations=draft.limitations,
             demonstration=draft.demonstration,
         ),
+        confidence=draft.confidence,
     )
-    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
-    (part / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+    write_manifest(manifest, part)
     ModelPack.open(part)
     if directory.exists():
         shutil.rmtree(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     part.replace(directory)
     return ModelPack.open(directory)
+
+
+def write_manifest(manifest: Manifest, directory: Path) -> None:
+    """Write the manifest's file, whole or not at all."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
+    part = directory / f".{MANIFEST_NAME}.part"
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(directory / MANIFEST_NAME)
 
 
 def _listed(directory: Path) -> list[PackFile]:

@@ -124,6 +124,13 @@ class MetricPart(_Part):
     source: CallableName  # workspace and inference function → measurements by name
 
 
+class ConfidencePart(_Part):
+    """Where a classifier's validation readings come from and what its thresholds are chosen for."""
+
+    source: CallableName  # workspace and inference function → readings
+    target_accuracy: Annotated[float, Field(gt=0, le=1)]  # share right among what passes a threshold
+
+
 class ThresholdPart(_Part):
     """A figure of the comparison and the limit that it has to keep; see `Comparison.figures` for the
     names.
@@ -175,6 +182,7 @@ class Recipe(_Part):
     acceptance: tuple[ThresholdPart, ...] = Field(min_length=1)
     golden: GoldenPart
     card: CardPart
+    confidence: ConfidencePart | None = None  # left out, nothing is fitted
 
     def resolved_contract(self) -> Contract:
         """The recipe's own contract, or the role's reference contract.

@@ -50,7 +50,8 @@ def _build(recipe: Recipe, place: Workspace, output: Path) -> list[tuple[str, st
 
 def test_a_recipe_becomes_a_pack(recipe_path: Path, place: Workspace, tmp_path: Path) -> None:
     heard = _build(read_recipe(recipe_path), place, tmp_path / "packs")
-    assert [step for step, outcome in heard if outcome] == list(STEPS)
+    # the recipe asks for no calibrated confidence
+    assert [step for step, outcome in heard if outcome] == [step for step in STEPS if step != "confidence"]
     assert dict(heard)["quantize"].startswith("2 operators in int8, 0 left in float by the recipe")
     card = (tmp_path / "packs" / "tiny" / "MODEL_CARD.md").read_text()
     assert RESEARCH_USE_ONLY in card

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from appliance.analysis import Chromosome, Polarity, QualityFlag, Spread, StageEvent
+from appliance.analysis import Chromosome, DeviationKind, Polarity, QualityFlag, Spread, StageEvent
 from appliance.clock import Deadline
 from appliance.errors import Cancelled, DeadlineExceeded, InferenceFailed, UnsuitableImage
 from appliance.inference.request import RequestContext
 from appliance.karyotype.cascade import KaryotypePipeline
 from appliance.karyotype.outline import fill
-from appliance.models.manifest import Role
+from appliance.models.manifest import Confidence, Role
 from appliance.phantoms.metaphase import SpreadStyle, metaphase_phantom
 from tests.karyotype.conftest import image_of
 from tests.simulators.karyotype_engines import FieldEngines, Spoil, SpreadTruth, TruthEngines, phantom_truth
@@ -128,16 +128,51 @@ def test_a_missed_chromosome_is_flagged_and_stated_as_found(male: SpreadTruth) -
     assert QualityFlag.COUNT_NOT_46 in spread.quality_flags
 
 
-def test_joint_assignment_corrects_a_confused_class_and_says_so(male: SpreadTruth) -> None:
+def test_joint_assignment_corrects_a_confused_class_and_names_the_other(male: SpreadTruth) -> None:
     confused = male.labels.index("4")
-    spread = analyze(male, Spoil(confused={confused: ("5", 0.7)}))
+    one = matches(male, analyze(male, Spoil(confused={confused: ("5", 0.7)})))[confused][0]
+    assert (one.label, one.runner_up) == ("4", "5")
+    assert 0.9 < one.confidence < 0.99  # a third 5 and a single 4 are unlikely, but not impossible
+    assert one.runner_up_confidence > 0.01
+
+
+def test_a_class_against_the_classifier_needs_the_expert(male: SpreadTruth) -> None:
+    confused = male.labels.index("4")
+    spread = analyze(male, Spoil(confused={confused: ("5", 0.95)}))
     one = matches(male, spread)[confused][0]
-    assert one.label == "4"
-    assert one.confidence < 0.5
-    assert (one.runner_up, one.runner_up_confidence > 0.6) == ("5", True)
-    assert one.needs_expert
+    assert (one.label, one.runner_up, one.needs_expert) == ("4", "5", True)
+    assert one.confidence + one.runner_up_confidence > 0.98
     assert spread.iscn is None
     assert spread.iscn_withheld_reason == "1 chromosome has a class below the confidence threshold"
+
+
+def test_the_classifiers_own_calibration_is_used(male: SpreadTruth) -> None:
+    fitted = Confidence(
+        class_temperature=2.0,
+        polarity_temperature=8.0,
+        min_class=0.999999,
+        min_polarity=0.9,
+        target_accuracy=0.98,
+        classes_n=8002,
+        polarity_n=351,
+    )
+    plain, calibrated = analyze(male), analyze(male, Spoil(confidence=fitted))
+    for before, after in zip(plain.chromosomes, calibrated.chromosomes, strict=True):
+        assert after.label == before.label
+        assert after.confidence < before.confidence
+        assert 0.5 < after.polarity_confidence < before.polarity_confidence < 0.99
+        assert (after.needs_expert, after.polarity) == (True, Polarity.UNSURE)
+        assert not before.needs_expert
+
+
+def test_deviations_name_the_lost_class(male: SpreadTruth) -> None:
+    spread = analyze(male, Spoil(missed=frozenset({male.labels.index("7")})))
+    count, lost = spread.deviations
+    assert (count.kind, count.expected, count.found) == (DeviationKind.COUNT, 46, 45)
+    assert count.words.startswith("45 objects: ")
+    assert count.words.endswith("monosomy 7")
+    assert (lost.kind, lost.label, lost.expected, lost.found) == (DeviationKind.LOSS, "7", 2, 1)
+    assert analyze(male).deviations == ()
 
 
 def test_same_answer_for_both_views_is_unsure(male: SpreadTruth) -> None:

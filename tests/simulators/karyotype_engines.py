@@ -20,7 +20,7 @@ from appliance.inference.request import Inference, ModelIdentity, RequestContext
 from appliance.karyotype.instances import Instance
 from appliance.karyotype.orientation import upright_crops
 from appliance.karyotype.tiling import scaled_field
-from appliance.models.manifest import Role
+from appliance.models.manifest import Confidence, Role
 from appliance.models.preprocessing import FIELD_SCALE, FIELD_SIZE, field_input, normalise_stain
 from appliance.phantoms.metaphase import MetaphasePhantom
 
@@ -62,6 +62,7 @@ class Spoil:
     blind_polarity: frozenset[int] = frozenset()  # objects whose two views get the same answer
     certainty: float = 0.98  # probability of the true class
     not_finite: Role | None = None  # this role answers NaN
+    confidence: Confidence | None = None  # the calibration that the models carry
 
 
 class TruthEngines:
@@ -91,7 +92,14 @@ class TruthEngines:
         if role is self.spoil.not_finite:
             outputs = {name: np.full_like(output, np.nan) for name, output in outputs.items()}
         model = ModelIdentity(
-            "truth-" + role.value.split(".")[1], "1.0.0", role.value, "0" * 64, "truth", "CPU", "FP32"
+            "truth-" + role.value.split(".")[1],
+            "1.0.0",
+            role,
+            "0" * 64,
+            "truth",
+            "CPU",
+            "FP32",
+            self.spoil.confidence,
         )
         return Inference(outputs=outputs, model=model, engine_ms=1.0, queue_ms=0.0)
 
