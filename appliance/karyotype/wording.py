@@ -21,5 +21,5 @@ _WORDS: dict[QualityFlag, str] = {
 
 
 def flag_words(flags: Sequence[QualityFlag]) -> list[str]:
-    """One short phrase for each flag, in their order."""
-    return [_WORDS[flag] for flag in flags]
+    """One short phrase for each flag, in their order; a flag of films alone says its own name."""
+    return [_WORDS.get(flag, flag.value.replace("_", " ")) for flag in flags]
