@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -28,13 +29,22 @@ from appliance.models.contract import Contract
 from appliance.models.film_contract import film_contract_mismatch, read_film_contract
 from appliance.models.manifest import MANIFEST_NAME, Role
 from appliance.models.reference import REFERENCE_CONTRACTS
-from appliance.models.registry import LoadEvent, ModelRegistry, ModelState
+from appliance.models.registry import EngineOpener, LoadEvent, ModelRegistry, ModelState
 from appliance.results import ResultStore, Retention
 from appliance.rpc import RpcServer, ServerLimits, Services, serving
 from appliance.service import Analyzer, Checkup
 from appliance.shared_memory import RegionTable
 from appliance.systemd import Notifier, WatchdogThread
-from engines import CompileCache, DeviceProbe, Engine, EngineKind, EngineOptions, open_engine, probe_devices
+from engines import (
+    CompileCache,
+    DeviceProbe,
+    Engine,
+    EngineKind,
+    EngineOptions,
+    PixelInput,
+    open_engine,
+    probe_devices,
+)
 
 LOG = logging.getLogger(__name__)
 DAY_MS = 86_400_000
@@ -227,6 +237,7 @@ class FindingModels:
                 labels=manifest.labels.names,
                 thresholds=manifest.thresholds,
                 demonstration=manifest.card.demonstration,
+                takes_pixels=bool(lease.engine.pixel_inputs),
             )
 
 
@@ -255,12 +266,16 @@ def claim_state_directory(folder: Path, resources: ExitStack) -> None:
         raise ConfigurationError(f"another daemon is running with the state directory {folder}") from exc
 
 
-def engine_opener(config: Config, probe: DeviceProbe) -> Callable[[Path], Engine]:
+def engine_opener(config: Config, probe: DeviceProbe) -> EngineOpener:
     """What compiles a pack's graph here, with the configured threads and cache."""
     settings = config.inference
     options = EngineOptions(threads=settings.threads or None, concurrency=settings.streams)
     cache = CompileCache(config.cache_directory, config.inference.cache_max_mib * MIB)
-    return lambda model_path: open_engine(model_path, options, cache, probe=probe).engine
+
+    def open_one(model_path: Path, pixels: PixelInput | None = None) -> Engine:
+        return open_engine(model_path, replace(options, pixels=pixels), cache, probe=probe).engine
+
+    return open_one
 
 
 def engine_order(config: Config) -> tuple[EngineKind, ...]:

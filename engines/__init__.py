@@ -12,6 +12,7 @@ from engines.errors import (
 )
 from engines.opening import OpenedEngine, open_engine
 from engines.options import EngineOptions, QuantizedGraph
+from engines.pixels import PixelInput
 from engines.probe import Candidate, Declined, DeviceProbe, probe_devices
 from engines.tensor_spec import TensorSpec
 
@@ -30,6 +31,7 @@ __all__ = [
     "EngineOptions",
     "EngineRunError",
     "OpenedEngine",
+    "PixelInput",
     "QuantizedGraph",
     "RuntimeUnavailable",
     "TensorSpec",

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.errors import EngineClosedError, EngineError, EngineInputError, EngineRunError
+from engines.errors import EngineClosedError, EngineError, EngineInputError, EngineLoadError, EngineRunError
+from engines.pixels import PixelInput
 from engines.tensor_spec import TensorSpec
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -56,10 +57,21 @@ class Engine(ABC):
     the runtime never returns from would hold `close` up for ever: a supervisor has to end the process then.
     """
 
-    def __init__(self, info: EngineInfo, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    def __init__(
+        self,
+        info: EngineInfo,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        pixels: PixelInput | None = None,
+    ) -> None:
         self._info = info
         self._inputs = tuple(inputs)
         self._outputs = tuple(outputs)
+        self._pixels = pixels
+        try:
+            self._pixel_inputs = (pixels.spec(self._inputs),) if pixels is not None else ()
+        except ValueError as exc:
+            raise EngineLoadError(f"a network that does not take pixels: {exc}") from exc
         self._idle = threading.Condition()
         self._under_way = 0
         self._closed = False
@@ -73,6 +85,11 @@ class Engine(ABC):
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The model's inputs, in its own order."""
         return self._inputs
+
+    @property
+    def pixel_inputs(self) -> tuple[TensorSpec, ...]:
+        """The same inputs as pixels, which `infer` takes as well; empty without `EngineOptions.pixels`."""
+        return self._pixel_inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -90,9 +107,10 @@ class Engine(ABC):
             EngineClosedError: after `close`.
         """
         with self._call():
-            arrays = self._checked_inputs(tensors)
+            as_pixels = self._are_pixels(tensors)
+            arrays = self._checked_inputs(tensors, self._pixel_inputs if as_pixels else self._inputs)
             try:
-                outputs = self._infer(arrays)
+                outputs = self._infer_pixels(arrays) if as_pixels else self._infer(arrays)
             except EngineError:
                 raise
             except Exception as exc:  # runtimes raise classes of their own, with no common base
@@ -105,7 +123,8 @@ class Engine(ABC):
         Args:
             dynamic_size: size of every dynamic dimension (the batch that real calls will have).
         """
-        self.infer({spec.name: spec.filled(dynamic_size) for spec in self._inputs})
+        for form in filter(None, (self._inputs, self._pixel_inputs)):
+            self.infer({spec.name: spec.filled(dynamic_size) for spec in form})
 
     def close(self) -> None:
         """Wait for calls under way, then free what the runtime holds. A second call does nothing."""
@@ -126,7 +145,13 @@ class Engine(ABC):
 
     @abstractmethod
     def _infer(self, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Compute; `tensors` are checked, C-contiguous and complete. Outputs must be fresh arrays."""
+        """Compute; `tensors` are checked, complete, C-contiguous and aligned. Outputs are fresh arrays."""
+
+    def _infer_pixels(self, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Compute from pixels, checked as for `_infer`; an adapter whose graph takes them overrides this."""
+        if self._pixels is None:
+            raise EngineInputError("expected an engine that was opened for pixels")
+        return self._infer({name: self._pixels.to_network(array) for name, array in tensors.items()})
 
     @abstractmethod
     def _close(self) -> None:
@@ -145,14 +170,20 @@ class Engine(ABC):
                 self._under_way -= 1
                 self._idle.notify_all()
 
-    def _checked_inputs(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
-        wanted = [spec.name for spec in self._inputs]
+    def _are_pixels(self, tensors: Tensors) -> bool:
+        return any(
+            getattr(tensors.get(spec.name), "dtype", None) == spec.dtype for spec in self._pixel_inputs
+        )
+
+    def _checked_inputs(self, tensors: Tensors, specs: Sequence[TensorSpec]) -> dict[str, NDArray[Any]]:
+        wanted = [spec.name for spec in specs]
         if set(tensors) != set(wanted):
             raise EngineInputError(f"expected inputs {wanted}, got {sorted(tensors)}")
-        for spec in self._inputs:
+        for spec in specs:
             if wrong := spec.mismatch(tensors[spec.name]):
                 raise EngineInputError(f"input {wrong}")
-        return {name: np.ascontiguousarray(tensors[name]) for name in wanted}
+        # a view into a message may begin anywhere; runtimes are written in languages where that must not be
+        return {name: np.require(tensors[name], requirements=("C", "A")) for name in wanted}
 
     def _checked_outputs(self, outputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         for spec in self._outputs:

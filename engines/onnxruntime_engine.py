@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class OnnxRuntimeEngine(Engine):
             version,
             processor.identity,
             _ADAPTER_REVISION,
-            options,
+            replace(options, pixels=None),  # they are made into planes outside of the session
             threads,
         ).digest()
         super().__init__(
@@ -107,6 +108,7 @@ class OnnxRuntimeEngine(Engine):
             ),
             inputs,
             outputs,
+            options.pixels,
         )
         self._turns = threading.BoundedSemaphore(options.concurrency)
 

@@ -6,6 +6,7 @@ import io
 import logging
 import queue
 import threading
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 
 from engines.cache import CompileCache
 from engines.contract import Engine, EngineInfo, EngineKind
-from engines.errors import EngineLoadError, RuntimeUnavailable, reason_of
+from engines.errors import EngineClosedError, EngineLoadError, RuntimeUnavailable, reason_of
 from engines.fingerprint import FingerprintParts, file_sha256
 from engines.host import Processor, this_processor, usable_cores
 from engines.onnx_operators import operator_counts
+from engines.openvino_pixels import fold_pixels
 from engines.openvino_rewrite import (
     Rewritten,
     drop_activation_pairs,
@@ -63,30 +65,9 @@ class OpenVinoEngine(Engine):
             raise RuntimeUnavailable(f"expected OpenVINO's CPU plugin, got {core.available_devices}")
         _bound_kernel_cache(core)
         threads = options.threads or usable_cores()
-        version = str(openvino.__version__).split("-", 1)[0]
-        fingerprint = FingerprintParts(
-            file_sha256(model_path),
-            EngineKind.OPENVINO,
-            str(openvino.__version__),
-            processor.identity,
-            _ADAPTER_REVISION,
-            options,
-            threads,
-        ).digest()
-        configuration = _configuration(options, threads)
-
-        compiled, facts = None, {}
-        if cache is not None and (entry := cache.get(fingerprint)) is not None:
-            compiled, facts = _import_blob(core, entry.payload, configuration), entry.facts
-            if compiled is None:
-                cache.discard(fingerprint)
-            del entry
-        from_cache = compiled is not None
-        if compiled is None:
-            compiled, facts = _compile(core, model_path, options, processor, configuration)
-            if cache is not None:
-                _store(cache, fingerprint, compiled, facts)
-
+        loader = _Loader(core, model_path, str(openvino.__version__), processor, threads, cache)
+        form = loader.load(replace(options, pixels=None))
+        compiled, facts = form.compiled, form.facts
         float_name = _FLOAT_NAMES.get(
             compiled.get_property("INFERENCE_PRECISION_HINT").to_string(), "reduced float"
         )
@@ -94,38 +75,93 @@ class OpenVinoEngine(Engine):
             kind=EngineKind.OPENVINO,
             device=f"CPU: {processor.name} ({threads} threads)",
             precision=_precision(str(facts["arithmetic"]), float_name),
-            runtime_version=version,
-            fingerprint=fingerprint,
-            from_cache=from_cache,
+            runtime_version=str(openvino.__version__).split("-", 1)[0],
+            fingerprint=form.fingerprint,
+            from_cache=form.from_cache,
             notes=tuple(facts["notes"]),
         )
         super().__init__(
             info,
             _specs(compiled.inputs, facts["inputs"], model_path),
             _specs(compiled.outputs, facts["outputs"], model_path),
+            options.pixels,
         )
-        self._compiled: Any = compiled
-        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(options.concurrency):
-            self._requests.put(compiled.create_infer_request())
+        self._form: _Form | None = form
+        self._pixel_form = loader.load(options) if options.pixels is not None else None
 
     def _infer(self, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        request = self._requests.get()
+        return self._run(self._form, [tensors[spec.name] for spec in self.inputs])
+
+    def _infer_pixels(self, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return self._run(self._pixel_form, [tensors[spec.name] for spec in self.pixel_inputs])
+
+    def _run(self, form: _Form | None, arrays: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        if form is None:
+            raise EngineClosedError("expected an engine with this form of inputs, got one without")
+        request = form.requests.get()
         try:
             # By position: a tensor may have lost its ONNX name in the blob, its place it keeps.
-            arrays = {index: tensors[spec.name] for index, spec in enumerate(self.inputs)}
-            request.infer(arrays, share_inputs=True, share_outputs=True)
+            request.infer(dict(enumerate(arrays)), share_inputs=True, share_outputs=True)
             return {
                 spec.name: np.array(request.get_output_tensor(index).data)
                 for index, spec in enumerate(self.outputs)
             }
         finally:
-            self._requests.put(request)
+            form.requests.put(request)
 
     def _close(self) -> None:
-        while not self._requests.empty():
-            self._requests.get()
-        self._compiled = None
+        self._form = self._pixel_form = None
+
+
+class _Form:
+    """The graph compiled for one kind of input, and the requests that calls take turns with."""
+
+    def __init__(
+        self, compiled: Any, facts: dict[str, Any], fingerprint: str, from_cache: bool, concurrency: int
+    ) -> None:
+        self.compiled = compiled
+        self.facts = facts
+        self.fingerprint = fingerprint
+        self.from_cache = from_cache
+        self.requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(concurrency):
+            self.requests.put(compiled.create_infer_request())
+
+
+@dataclass(frozen=True)
+class _Loader:
+    """Compiles a graph, or finds it in the cache."""
+
+    core: Any
+    model_path: Path
+    version: str
+    processor: Processor
+    threads: int
+    cache: CompileCache | None
+
+    def load(self, options: EngineOptions) -> _Form:
+        fingerprint = FingerprintParts(
+            file_sha256(self.model_path),
+            EngineKind.OPENVINO,
+            self.version,
+            self.processor.identity,
+            _ADAPTER_REVISION,
+            options,
+            self.threads,
+        ).digest()
+        configuration = _configuration(options, self.threads)
+        compiled, facts = None, {}
+        if self.cache is not None and (entry := self.cache.get(fingerprint)) is not None:
+            compiled, facts = _import_blob(self.core, entry.payload, configuration), entry.facts
+            if compiled is None:
+                self.cache.discard(fingerprint)
+            del entry
+        from_cache = compiled is not None
+        if compiled is None:
+            compiled, facts = _compile(self.core, self.model_path, options, self.processor, configuration)
+            if self.cache is not None:
+                _store(self.cache, fingerprint, compiled, facts)
+        return _Form(compiled, facts, fingerprint, from_cache, options.concurrency)
 
 
 def _import_openvino() -> Any:
@@ -186,6 +222,8 @@ def _compile(
             "inputs": [node.get_friendly_name() for node in model.get_parameters()],
             "outputs": [_result_name(output) for output in model.outputs],
         }
+        if options.pixels is not None:
+            model = fold_pixels(model, options.pixels)
         return core.compile_model(model, _DEVICE, configuration), facts
     except RuntimeError as exc:
         raise EngineLoadError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import asdict, dataclass
 
+from engines.pixels import PixelInput
+
 
 class QuantizedGraph(enum.Enum):
     """What to do with a file's QuantizeLinear/DequantizeLinear pairs."""
@@ -30,6 +32,9 @@ class EngineOptions:
     """Largest size of a dynamic batch; runtimes that plan memory ahead (TensorRT) refuse more."""
     typical_batch: int = 46
     """The batch that such a runtime tunes for (the chromosomes of one normal cell)."""
+    pixels: PixelInput | None = None
+    """Let the engine take its image as pixels too: UINT8, channels last. Scale and layout are then part of
+    the compiled graph where the runtime can fold them in, and numpy's work elsewhere."""
 
     def __post_init__(self) -> None:
         for name in ("threads", "concurrency", "max_batch", "typical_batch"):
@@ -43,4 +48,7 @@ class EngineOptions:
 
     def identity(self) -> dict[str, object]:
         """The choices as plain values, for the fingerprint."""
-        return {**asdict(self), "quantized_graph": self.quantized_graph.value}
+        choices = {**asdict(self), "quantized_graph": self.quantized_graph.value}
+        if self.pixels is None:
+            del choices["pixels"]
+        return choices

@@ -7,6 +7,7 @@ import logging
 import queue
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class TensorRtEngine(Engine):
         except BaseException:
             self._context.detach()
             raise
-        super().__init__(info, inputs, outputs)
+        super().__init__(info, inputs, outputs, options.pixels)
         self._max_batch = options.max_batch
 
     def _load(
@@ -84,8 +85,15 @@ class TensorRtEngine(Engine):
         version = str(self._trt.__version__)
         major, minor = device.compute_capability()
         identity = f"{device.name()}/sm_{major}{minor}"
+        options = replace(options, pixels=None)  # they are made into planes outside of the plan
         fingerprint = FingerprintParts(
-            file_sha256(model_path), EngineKind.TENSORRT, version, identity, _ADAPTER_REVISION, options, 0
+            file_sha256(model_path),
+            EngineKind.TENSORRT,
+            version,
+            identity,
+            _ADAPTER_REVISION,
+            options,
+            0,
         ).digest()
         logger = message_logger(self._trt)
         self._logger = logger  # TensorRT keeps only a plain pointer to it

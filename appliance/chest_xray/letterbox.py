@@ -70,6 +70,19 @@ def film_input(grey: NDArray[np.uint8], contract: FilmContract) -> tuple[NDArray
     Raises:
         TypeError: not uint8: the film would have been scaled already.
     """
+    square, box = _square(grey, contract)
+    levels = np.arange(256, dtype=np.float32) / np.float32(contract.divisor)
+    plane = np.take(levels.astype(_FLOATS[contract.datatype]), square)
+    return np.ascontiguousarray(np.broadcast_to(plane, (1, 3, contract.size, contract.size))), box
+
+
+def film_pixels(grey: NDArray[np.uint8], contract: FilmContract) -> tuple[NDArray[np.uint8], Letterbox]:
+    """The same for an engine that takes pixels and divides by itself: (1, size, size, 3) uint8 RGB."""
+    square, box = _square(grey, contract)
+    return np.asarray(cv2.cvtColor(square, cv2.COLOR_GRAY2RGB), dtype=np.uint8)[None], box
+
+
+def _square(grey: NDArray[np.uint8], contract: FilmContract) -> tuple[NDArray[np.uint8], Letterbox]:
     if grey.dtype != np.uint8:
         raise TypeError(f"expected grey levels as uint8, not scaled before, and got {grey.dtype}")
     size = contract.size
@@ -78,8 +91,6 @@ def film_input(grey: NDArray[np.uint8], contract: FilmContract) -> tuple[NDArray
     shrinking = box.inner_width < width
     how = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     inner = cv2.resize(grey, (box.inner_width, box.inner_height), interpolation=how)
-    canvas = np.full((size, size), contract.fill, dtype=np.uint8)
-    canvas[box.top : box.top + box.inner_height, box.left : box.left + box.inner_width] = inner
-    levels = np.arange(256, dtype=np.float32) / np.float32(contract.divisor)
-    plane = np.take(levels.astype(_FLOATS[contract.datatype]), canvas)
-    return np.ascontiguousarray(np.broadcast_to(plane, (1, 3, size, size))), box
+    square = np.full((size, size), contract.fill, dtype=np.uint8)
+    square[box.top : box.top + box.inner_height, box.left : box.left + box.inner_width] = inner
+    return square, box

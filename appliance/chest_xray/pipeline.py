@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from appliance.analysis import Box, Film, Finding, Laterality, QualityFlag, StageReport, View
 from appliance.chest_xray.decoding import Detections, decode, suppress
-from appliance.chest_xray.letterbox import Letterbox, film_input
+from appliance.chest_xray.letterbox import Letterbox, film_input, film_pixels
 from appliance.chest_xray.settings import ChestXraySettings, FindingModel
 from appliance.chest_xray.suitability import header_flags, refuse_other_films
 from appliance.chest_xray.turning import boxes_as_sent
@@ -101,8 +101,7 @@ class ChestXrayPipeline:
         """The model, its answer to an upright film, and where the film lies in its input."""
         for _ in range(_ATTEMPTS):
             model = self._model()
-            network_input, letterbox = film_input(grey, model.contract)
-            tensors = {model.contract.input_name: network_input}
+            tensors, letterbox = _tensors(grey, model)
             try:
                 answer = self._engines.infer(Role.CHEST_XRAY_DETECTOR, tensors, context)
             except (InferenceFailed, InvalidInput):
@@ -123,6 +122,13 @@ class ChestXrayPipeline:
             QualityFlag.DEMONSTRATION_MODEL: model.demonstration,
         }
         return tuple(flag for flag in QualityFlag if holds.get(flag, False) or flag in of_header)
+
+
+def _tensors(grey: NDArray[np.uint8], model: FindingModel) -> tuple[dict[str, NDArray[Any]], Letterbox]:
+    """What the engine gets: pixels where it takes them, a quarter of the bytes."""
+    make = film_pixels if model.takes_pixels else film_input
+    array, letterbox = make(grey, model.contract)
+    return {model.contract.input_name: array}, letterbox
 
 
 def film_contrast(grey: NDArray[np.uint8]) -> float:

@@ -22,6 +22,7 @@ class FindingModel:
     labels: tuple[str, ...]  # in the order of the model's classes
     thresholds: Mapping[str, float] = field(default_factory=dict)  # smallest score by label, 0..1
     demonstration: bool = False  # trained on painted findings: answers carry DEMONSTRATION_MODEL
+    takes_pixels: bool = False  # its engine scales grey levels by itself
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.thresholds) - set(self.labels))

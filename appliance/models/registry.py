@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from appliance.errors import ApplianceError, ModelUnavailable, PackRejected
 from appliance.models.contract import Contract
@@ -21,15 +22,20 @@ from appliance.models.golden import shape_mismatch
 from appliance.models.identity import ModelIdentity
 from appliance.models.manifest import Role
 from appliance.models.pack import ModelPack, PackLimits
+from appliance.models.pixels import pixel_input
 from engines.contract import Engine, EngineInfo
 from engines.errors import EngineError
+from engines.pixels import PixelInput
 
 LOG = logging.getLogger(__name__)
 
-EngineOpener = Callable[[Path], Engine]
-"""Compiles a portable graph for this box and gives the engine; the composition root binds cache and
-device.
-"""
+
+class EngineOpener(Protocol):
+    """Compiles a portable graph for this box; the composition root binds cache and device."""
+
+    def __call__(self, model_path: Path, pixels: PixelInput | None = None) -> Engine:
+        """The engine of a graph, which takes pixels too if it is told how."""
+        ...
 
 
 ContractCheck = Callable[[Contract], str | None]
@@ -56,6 +62,7 @@ class ModelStatus:
     engine: EngineInfo | None
     demonstration: bool  # answers carry DEMONSTRATION_MODEL
     leases: int  # requests that use the model now
+    takes_pixels: bool = False  # as UINT8, beside the tensor of its contract
 
 
 @dataclass(frozen=True)
@@ -230,6 +237,7 @@ class ModelRegistry:
                 engine=loaded.engine.info if loaded else None,
                 demonstration=loaded.pack.manifest.card.demonstration if loaded else False,
                 leases=loaded.leases if loaded else 0,
+                takes_pixels=bool(loaded and loaded.engine.pixel_inputs),
             )
 
     def statuses(self) -> tuple[ModelStatus, ...]:
@@ -308,7 +316,7 @@ class ModelRegistry:
     def _open(self, pack: ModelPack) -> _Loaded:
         manifest = pack.manifest
         try:
-            engine = self._open_engine(pack.model_path)
+            engine = self._open_engine(pack.model_path, pixel_input(manifest))
         except EngineError as exc:
             raise ModelUnavailable(f"no engine for {manifest.name} {manifest.version}: {exc}") from exc
         mismatch = shape_mismatch(manifest, engine)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.chest_xray.letterbox import Letterbox, film_input
+from appliance.chest_xray.letterbox import Letterbox, film_input, film_pixels
 from appliance.models.film_contract import FilmContract
 from appliance.models.reference import FILM_SIZE
 from tests.simulators.film_engines import film_contract
@@ -126,6 +126,14 @@ def test_input_has_the_layout_of_the_contract() -> None:
     assert (box.left, box.top, box.inner_width, box.inner_height) == (0, 160, 640, 320)
     assert tensor[0, :, 0, 0] == pytest.approx([114 / 255] * 3)
     assert tensor[0, :, 320, 320] == pytest.approx([200 / 255] * 3)
+
+
+def test_pixels_are_the_input_before_its_division() -> None:
+    grey = np.random.default_rng(2).integers(0, 256, (300, 600), np.uint8)
+    tensor, box = film_input(grey, film_contract())
+    pixels, same_box = film_pixels(grey, film_contract())
+    assert (pixels.dtype, pixels.shape, same_box) == (np.uint8, (1, FILM_SIZE, FILM_SIZE, 3), box)
+    np.testing.assert_array_equal(pixels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255), tensor)
 
 
 def test_boxes_end_at_the_film() -> None:

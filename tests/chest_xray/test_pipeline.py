@@ -91,6 +91,15 @@ def test_an_answer_of_another_model_than_the_one_asked_is_asked_again() -> None:
         ChestXrayPipeline(engines, lambda: old).analyze(image, RequestContext())
 
 
+@pytest.mark.parametrize(("takes_pixels", "dtype"), [(True, np.uint8), (False, np.float32)])
+def test_an_engine_that_takes_pixels_gets_them(takes_pixels: bool, dtype: type) -> None:
+    image = film()
+    engines = FilmEngines(image.width, image.height, FINDINGS)
+    pipeline = ChestXrayPipeline(engines, lambda: engines.model(takes_pixels=takes_pixels))
+    assert len(pipeline.analyze(image, RequestContext())[0].findings) == len(FINDINGS)
+    assert [array.dtype for array in engines.inputs] == [dtype]
+
+
 def test_demonstration_model_is_flagged_even_without_findings() -> None:
     image = film()
     engines = FilmEngines(image.width, image.height, ())

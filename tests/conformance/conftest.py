@@ -34,6 +34,8 @@ class Models:
     segmenter: Path
     quantized_segmenter: Path
     arithmetic: Path
+    film_reader: Path
+    quantized_film_reader: Path
 
 
 @pytest.fixture(scope="session")
@@ -44,12 +46,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     crops = [{"crops": rng.normal(size=(8, 1, 32, 24)).astype(np.float32)} for _ in range(4)]
     segmenter = onnx_models.save_segmenter(directory / "segmenter.onnx")
     fields = [{"image": rng.normal(size=(1, 1, 64, 64)).astype(np.float32)} for _ in range(8)]
+    film_reader = onnx_models.save_film_reader(directory / "films.onnx")
+    films = [{"images": rng.random((1, *onnx_models.FILM_SHAPE), np.float32)} for _ in range(8)]
     return Models(
         classifier,
         onnx_models.quantize(classifier, directory / "classifier.int8.onnx", crops),
         segmenter,
         onnx_models.quantize(segmenter, directory / "segmenter.int8.onnx", fields),
         onnx_models.save_arithmetic(directory / "arithmetic.onnx"),
+        film_reader,
+        onnx_models.quantize(film_reader, directory / "films.int8.onnx", films),
     )
 
 

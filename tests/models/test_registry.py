@@ -11,6 +11,7 @@ from appliance.models.manifest import Role
 from appliance.models.pack import ModelPack
 from appliance.models.registry import EngineOpener, LoadEvent, ModelRegistry, ModelState
 from engines.errors import EngineLoadError
+from engines.pixels import PixelInput
 from engines.tensor_spec import TensorSpec
 from tests.simulators.packs import NumpyEngine, Tree, rewrite
 
@@ -23,8 +24,9 @@ class Opener:
     def __init__(self) -> None:
         self.engines: list[NumpyEngine] = []
 
-    def __call__(self, path: Path) -> NumpyEngine:
-        assert path.is_file()
+    def __call__(self, model_path: Path, pixels: PixelInput | None = None) -> NumpyEngine:
+        assert model_path.is_file()
+        assert pixels is None, "crops are no pixels"
         self.engines.append(NumpyEngine())
         return self.engines[-1]
 
@@ -94,8 +96,13 @@ def test_one_bad_pack_does_not_stop_the_others(pack_directory: Path, tmp_path: P
 def test_a_graph_with_other_tensors_is_refused_and_closed(pack_directory: Path) -> None:
     engine = NumpyEngine(outputs=(TensorSpec("logits", "FP32", (-1, 5)),))
     pack = ModelPack.open(pack_directory)
+
+    def opener(model_path: Path, pixels: PixelInput | None = None) -> NumpyEngine:
+        assert (model_path.name, pixels) == ("model.onnx", None)
+        return engine
+
     with (
-        registry_for(pack, lambda _: engine) as registry,
+        registry_for(pack, opener) as registry,
         pytest.raises(PackRejected, match=r"expected shape \[-1, 3\] for logits and got \[-1, 5\]"),
     ):
         registry.activate(pack)
@@ -106,10 +113,10 @@ def test_a_runtime_that_cannot_compile_leaves_the_old_model_in_service(pack_dire
     opener = Opener()
     broken = False
 
-    def sometimes(path: Path) -> NumpyEngine:
+    def sometimes(model_path: Path, pixels: PixelInput | None = None) -> NumpyEngine:
         if broken:
             raise EngineLoadError("expected an ONNX graph and got nonsense")
-        return opener(path)
+        return opener(model_path, pixels)
 
     pack = ModelPack.open(pack_directory)
     with registry_for(pack, sometimes) as registry:
@@ -187,7 +194,8 @@ def test_loading_shows_while_the_first_engine_compiles(pack_directory: Path) -> 
     pack = ModelPack.open(pack_directory)
     seen: list[ModelState] = []
 
-    def slow(_: Path) -> NumpyEngine:
+    def slow(model_path: Path, pixels: PixelInput | None = None) -> NumpyEngine:
+        assert (model_path.name, pixels) == ("model.onnx", None)
         seen.append(registry.status(ROLE).state)
         return NumpyEngine()
 

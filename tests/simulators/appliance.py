@@ -33,7 +33,7 @@ from appliance.rpc.readiness import OVERALL
 from appliance.rpc.server import SERVICE_NAMES
 from appliance.service import Analyzer, Checkup
 from appliance.shared_memory import RegionTable
-from engines import DeviceProbe
+from engines import DeviceProbe, PixelInput
 from tests.simulators.analyses import DAY_MS
 from tests.simulators.film_engines import FilmEngines
 from tests.simulators.karyotype_engines import SpreadTruth, TruthEngines, phantom_truth
@@ -172,5 +172,5 @@ class Bench:
         return address
 
 
-def _no_engine(_path: Path) -> Any:
-    raise AssertionError("no pack is loaded here")
+def _no_engine(model_path: Path, pixels: PixelInput | None = None) -> Any:
+    raise AssertionError(f"no pack is loaded here, nor {model_path} for {pixels}")

@@ -42,7 +42,7 @@ class FilmEngines:
         )
         self._findings = findings
         self._end_to_end = end_to_end
-        self.inputs: list[NDArray[np.float32]] = []
+        self.inputs: list[NDArray[Any]] = []
 
     def infer(self, role: Role, tensors: Mapping[str, NDArray[Any]], context: RequestContext) -> Inference:
         context.check()
@@ -52,10 +52,15 @@ class FilmEngines:
         return Inference(outputs={"output0": output}, model=self.identity, engine_ms=2.0, queue_ms=0.5)
 
     def model(
-        self, thresholds: Mapping[str, float] | None = None, demonstration: bool = False
+        self,
+        thresholds: Mapping[str, float] | None = None,
+        demonstration: bool = False,
+        takes_pixels: bool = False,
     ) -> FindingModel:
         """What the pipeline asks for."""
-        return FindingModel(self.identity, self.contract, FINDING_LABELS, thresholds or {}, demonstration)
+        return FindingModel(
+            self.identity, self.contract, FINDING_LABELS, thresholds or {}, demonstration, takes_pixels
+        )
 
     def _corners(self, finding: Finding) -> NDArray[np.float64]:
         box = finding.box

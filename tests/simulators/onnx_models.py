@@ -15,6 +15,7 @@ CROPS = "crops"
 CROP_SHAPE = (1, 32, 24)
 CLASSES = 24
 FIELD_SHAPE = (1, 1, 64, 64)
+FILM_SHAPE = (3, 32, 48)
 _QUANTIZED_OPERATORS = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 
 
@@ -99,6 +100,16 @@ def save_segmenter(path: Path, seed: int = 0) -> Path:
     decoded = graph.add("Relu", [graph.conv(joined, "decode", (3, 48, 16))], "decode.relu")
     graph.conv(decoded, "logits", (3, 16, 3))
     return graph.save(path, {"image": list(FIELD_SHAPE)}, {"logits": [1, 3, *FIELD_SHAPE[2:]]})
+
+
+def save_film_reader(path: Path, seed: int = 0) -> Path:
+    """Images [N,3,32,48] of 0..1 → found [N,5]: colour and place both count."""
+    graph = _Graph(seed)
+    stem = graph.silu(graph.conv("images", "stem", (3, 3, 16), stride=2))
+    body = graph.add("Relu", [graph.conv(stem, "body", (3, 16, 8), stride=2)], "body.relu")
+    flat = graph.add("Flatten", [body], "flat")
+    graph.dense(flat, "found", 8 * 8 * 12, 5)
+    return graph.save(path, {"images": ["N", *FILM_SHAPE]}, {"found": ["N", 5]})
 
 
 def save_arithmetic(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Every loaded model under its pack's name, raw tensors in and out."""
+"""Every loaded model under its pack's name, raw tensors in and out; where it takes pixels, by two names."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ from appliance.rpc.open_inference.model import (
 from engines import EngineKind, TensorSpec
 from engines.tensor_spec import DYNAMIC
 
+PIXELS_SUFFIX = "-uint8"
+"""After the pack's name: the same model, fed with pixels. A name of its own, because a stock client learns
+from the metadata which tensors to send, and they name one datatype for an input."""
+
 
 class TensorModels:
     """The models of the registry.
@@ -35,23 +39,31 @@ class TensorModels:
         self._max_batch = max_batch
 
     def all(self) -> tuple[TensorModel, ...]:
-        """One for each role, those without a model included."""
+        """One for each role, those without a model included, and one more where the model takes pixels."""
         return tuple(
-            TensorModel(status, self._models, self._inference, self._max_batch)
+            TensorModel(status, self._models, self._inference, self._max_batch, pixels=pixels)
             for status in self._models.statuses()
+            for pixels in ((False, True) if status.takes_pixels else (False,))
         )
 
 
 class TensorModel:
-    """The model of one role as it stood at one moment."""
+    """The model of one role as it stood at one moment; fed with pixels, or with its contract's tensors."""
 
     def __init__(
-        self, status: ModelStatus, models: ModelRegistry, inference: InferenceService, max_batch: int
+        self,
+        status: ModelStatus,
+        models: ModelRegistry,
+        inference: InferenceService,
+        max_batch: int,
+        *,
+        pixels: bool = False,
     ) -> None:
         self._status = status
         self._models = models
         self._inference = inference
         self._max_batch = max_batch
+        self._suffix = PIXELS_SUFFIX if pixels else ""
 
     @property
     def health(self) -> ModelHealth:
@@ -59,7 +71,7 @@ class TensorModel:
         identity = self._status.identity
         name = identity.name if identity is not None else self._status.role.value
         version = identity.version if identity is not None else ""
-        return ModelHealth(name, version, self._status.state, self._status.reason)
+        return ModelHealth(name + self._suffix, version, self._status.state, self._status.reason)
 
     @property
     def loaded(self) -> bool:
@@ -74,7 +86,7 @@ class TensorModel:
     def infer(self, card: ModelCard, tensors: Tensors, wanted: Wanted, context: RequestContext) -> Outcome:  # noqa: ARG002
         """One engine call through the role's lane."""
         answer = self._inference.infer(self._role, tensors, context)
-        if (answer.model.name, answer.model.version) != (card.name, card.version):
+        if (answer.model.name + self._suffix, answer.model.version) != (card.name, card.version):
             raise ModelUnavailable(f"{card.name} {card.version} was replaced meanwhile; try again")
         facts: dict[str, Parameter] = {
             "notice": RESEARCH_USE_ONLY,
@@ -97,14 +109,15 @@ class TensorModel:
 
     def _card(self, lease: Lease) -> ModelCard:
         identity, manifest = lease.identity, lease.pack.manifest
-        specs = (*lease.engine.inputs, *lease.engine.outputs)
+        inputs = lease.engine.pixel_inputs if self._suffix else lease.engine.inputs
+        specs = (*inputs, *lease.engine.outputs)
         batched = all(spec.shape and spec.shape[0] == DYNAMIC for spec in specs)
         return ModelCard(
-            name=identity.name,
+            name=identity.name + self._suffix,
             version=identity.version,
             platform=f"{identity.engine}_onnx",
             backend=identity.engine,
-            inputs=tuple(self._port(spec) for spec in lease.engine.inputs),
+            inputs=tuple(self._port(spec) for spec in inputs),
             outputs=tuple(self._port(spec) for spec in lease.engine.outputs),
             max_batch=self._max_batch if batched else 0,
             on_gpu=lease.engine.info.kind is EngineKind.TENSORRT,

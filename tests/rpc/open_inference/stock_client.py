@@ -24,6 +24,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 from tritonclient.utils import InferenceServerException, shared_memory
 
 WAIT_S = 60.0
+PIXELS = "chest-xray-detector-uint8"
 FILM = np.linspace(0, 1, 3 * 640 * 640, dtype=np.float32).reshape(1, 3, 640, 640)
 DETECTOR, CLASSIFIER = "chest-xray-detector", "karyotype-classifier"
 
@@ -158,6 +159,18 @@ def case_raw_tensors(scene: Scene) -> None:
     assert response.parameters["demonstration_model"].bool_param
 
 
+def case_pixels(scene: Scene) -> None:
+    model = scene.client.get_model_metadata(PIXELS, as_json=True)
+    assert model["inputs"] == [{"name": "images", "datatype": "UINT8", "shape": ["1", "640", "640", "3"]}]
+    film = np.full((1, 640, 640, 3), 114, np.uint8)
+    tensor = triton.InferInput("images", film.shape, "UINT8")
+    tensor.set_data_from_numpy(film)
+    result = scene.client.infer(PIXELS, [tensor], client_timeout=WAIT_S)
+    assert result.as_numpy("output0")[0, :4, 100].tolist() == [320, 320, 100, 60]
+    error = refusal(lambda: scene.client.infer(PIXELS, [film_input()], client_timeout=WAIT_S))
+    assert error.message() == "input 'images': expected datatype UINT8 and got 'FP32'"
+
+
 def case_batch_and_chosen_output(scene: Scene) -> None:
     wanted = [triton.InferRequestedOutput("polarity_logit")]
     result = scene.client.infer(CLASSIFIER, [crops_input(5)], outputs=wanted, client_timeout=WAIT_S)
@@ -206,7 +219,7 @@ def case_statistics(scene: Scene) -> None:
     grown = [now - then for now, then in zip(counts(), before, strict=True)]
     assert grown == [3, 1, 1, 1], grown
     everyone = scene.client.get_inference_statistics().model_stats
-    assert len(everyone) == 6
+    assert len(everyone) == 7
     assert any(one.batch_size == 3 for stats in everyone for one in stats.batch_stats)
 
 
@@ -300,6 +313,7 @@ def case_what_is_refused(scene: Scene) -> None:
         CLASSIFIER,
         "karyotype-segmenter",
         "karyotype-detector",
+        PIXELS,
     }
     for call in (lambda: client.load_model(DETECTOR), lambda: client.unload_model(DETECTOR)):
         error = refusal(call)
