@@ -229,4 +229,5 @@ class Analysis:
     stages: tuple[StageReport, ...]
     spread: Spread | None = None  # exactly one of spread and film is set
     film: Film | None = None
+    image_sha256: str = ""  # of a spread's decoded pixels, see imaging/digest.py; empty in results of old
     renderings: dict[str, bytes] = field(default_factory=dict, compare=False)  # name → file, as asked for

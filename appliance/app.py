@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 import engines
+from appliance.cases import CaseDesk, CaseLedger, CaseLimits
 from appliance.chest_xray.artist import FilmArtist
 from appliance.chest_xray.pipeline import ChestXrayPipeline
 from appliance.chest_xray.settings import FindingModel
@@ -135,7 +136,11 @@ class Daemon:
         self._store = ResultStore(
             config.state_directory / "results.db",
             self._clock,
-            Retention(round(config.results.max_age_days * DAY_MS), config.results.max_mib * MIB),
+            Retention(
+                round(config.results.max_age_days * DAY_MS),
+                config.results.max_mib * MIB,
+                config.cases.max_mib * MIB,
+            ),
         )
         self._resources.callback(self._store.close)
         decoder = self._resources.enter_context(ImageDecoder(image_limits(config), config.images.decoders))
@@ -153,17 +158,21 @@ class Daemon:
             InferenceService(self._models, call_rules(config), config.inference.streams, admission)
         )
         self._checkup = Checkup(self._models, inference, self._store, probe, self._clock)
+        artist = MetaphaseArtist()
         analyzer = Analyzer(
             decoder,
             KaryotypePipeline(inference),
             ChestXrayPipeline(inference, FindingModels(self._models)),
-            MetaphaseArtist(),
+            artist,
             FilmArtist(),
             DicomReports(device_uid(config.state_directory)),
             self._store,
             self._clock,
             admission,
         )
+        limits = case_limits(config)
+        self._ledger = CaseLedger(self._store, self._clock, limits)
+        cases = CaseDesk(self._ledger, self._store, analyzer, artist, self._clock, limits)
         self._server = RpcServer(
             Services(
                 analyzer,
@@ -172,6 +181,7 @@ class Daemon:
                 self._models,
                 inference,
                 self._shared_memory(),
+                cases,
                 config.inference.max_batch,
             ),
             server_limits(config),
@@ -205,12 +215,12 @@ class Daemon:
             if now_s - pruned_s >= self._config.results.prune_every_s:
                 pruned_s = now_s
                 try:
-                    gone = self._store.prune()
+                    gone, cases_gone = self._store.prune(), self._ledger.prune()
                 except StorageUnavailable as exc:
                     LOG.warning("old results could not be deleted: %s", exc)
                 else:
-                    if gone:
-                        LOG.info("%d results were older than the limit and are gone", gone)
+                    if gone or cases_gone:
+                        LOG.info("%d results and %d cases were too old and are gone", gone, cases_gone)
 
     def _refresh_readiness(self) -> None:
         self._server.set_serving(serving(self._checkup.status()))
@@ -307,6 +317,19 @@ def image_limits(config: Config) -> ImageLimits:
         max_side=images.max_side_px,
         min_side=images.min_side_px,
         decode_time_s=images.max_decode_s,
+    )
+
+
+def case_limits(config: Config) -> CaseLimits:
+    """Bounds of cases."""
+    cases = config.cases
+    return CaseLimits(
+        max_open=cases.max_open,
+        max_spreads=cases.max_spreads,
+        max_revisions=cases.max_revisions,
+        max_edits=cases.max_edits,
+        max_bytes=cases.max_mib * MIB,
+        max_age_ms=round(cases.max_age_days * DAY_MS),
     )
 
 

@@ -109,6 +109,17 @@ class ResultsConfig(_Section):
     prune_every_s: Annotated[float, Field(gt=0, le=86400)] = 600.0
 
 
+class CasesConfig(_Section):
+    """What is kept of cases."""
+
+    max_open: Annotated[int, Field(ge=1, le=10_000)] = 64  # cases open at a time
+    max_spreads: Annotated[int, Field(ge=1, le=1000)] = 200  # of one case
+    max_revisions: Annotated[int, Field(ge=1, le=10_000)] = 200  # sets of edits of one spread
+    max_edits: Annotated[int, Field(ge=1, le=1000)] = 200  # of one set
+    max_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 256  # of all; the oldest closed cases go beyond this
+    max_age_days: Annotated[float, Field(gt=0, le=36500)] = 730.0  # since the last change, open or closed
+
+
 class LogConfig(_Section):
     """What goes to stderr."""
 
@@ -131,6 +142,7 @@ class Config(_Section):
     inference: InferenceConfig = InferenceConfig()
     shared_memory: SharedMemoryConfig = SharedMemoryConfig()
     results: ResultsConfig = ResultsConfig()
+    cases: CasesConfig = CasesConfig()
     models: ModelsConfig = ModelsConfig()
     log: LogConfig = LogConfig()
 

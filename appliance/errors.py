@@ -10,10 +10,14 @@ ApplianceError
 │   ├── DtypeMismatch           raw pixels: size of the bytes, dtype and shape do not agree
 │   ├── NonFinitePixels         NaN or infinity among the pixels
 │   ├── DecodeTimeout           the image needs more time to decode than one may
-│   └── UnsuitableImage         a readable image without what the pipeline looks for (blank field, no spread)
+│   ├── UnsuitableImage         a readable image without what the pipeline looks for (blank field, no spread)
+│   ├── WrongImage              not the image that the result was made from
+│   └── EditRefused             a set of edits that contradicts itself or names what is not there
 ├── NotFound                no such result, model or case
 ├── AlreadyExists           the name is taken
 ├── NotAllowed              the caller may not do this
+├── WrongState              not as things stand now: the case is closed
+├── Conflict                somebody else changed it meanwhile; read it again, then decide
 ├── NotOffered              this box does not do this, whoever asks
 ├── LimitExceeded           a bounded queue or table is full; try again later (carries retry_after_s)
 ├── DeadlineExceeded        the caller's time ran out before the work was done
@@ -73,6 +77,14 @@ class UnsuitableImage(InvalidInput):
     """A readable image without what the pipeline looks for (a blank field, no metaphase spread)."""
 
 
+class WrongImage(InvalidInput):
+    """Not the image that the result was made from."""
+
+
+class EditRefused(InvalidInput):
+    """A set of edits that contradicts itself or names what is not there; none of it was done."""
+
+
 class NotFound(ApplianceError):
     """No such result, model or case."""
 
@@ -83,6 +95,14 @@ class AlreadyExists(ApplianceError):
 
 class NotAllowed(ApplianceError):
     """The caller may not do this."""
+
+
+class WrongState(ApplianceError):
+    """Not as things stand now, for example because the case is closed."""
+
+
+class Conflict(ApplianceError):
+    """Somebody else changed it meanwhile; read it again, then decide."""
 
 
 class NotOffered(ApplianceError):

@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +32,17 @@ BUSY_TIMEOUT_S = 5.0
 SUMMARY_COLUMNS = "cursor, result_id, request_id, modality, created_ms, headline"
 
 
+Companion = Callable[[Database, Analysis], None]
+"""Writes what belongs to a result, in the transaction that stores it."""
+
+
 @dataclass(frozen=True)
 class Retention:
     """How much is kept."""
 
     max_age_ms: int
     max_bytes: int  # sum over the results; the oldest go beyond it
+    other_bytes: int = 0  # room in the same file for the tables beside the results
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,12 @@ class ResultStore:
                 "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'results'"
             )
 
-    def commit(self, analysis: Analysis) -> Summary:
+    def commit(self, analysis: Analysis, companion: Companion | None = None) -> Summary:
         """Make a result durable, in one transaction with the deletion of those that must make room for it.
+
+        Args:
+            analysis: the result.
+            companion: writes rows of its own in the same transaction; if it raises, nothing is stored.
 
         Raises:
             StorageUnavailable: nothing was stored, for example because the disk is full.
@@ -126,6 +135,8 @@ class ResultStore:
             with _storage_errors("store the result"), self._db.atomic():
                 freed_bytes = self._make_room(size_bytes)
                 cursor = int(self._db.table("results").insert(row).last_rowid or 0)
+                if companion is not None:
+                    companion(self._db, analysis)
             # only now is it durable: the end of the transaction is the commit
             self._total_bytes += size_bytes - freed_bytes
             with self._news:
@@ -142,6 +153,19 @@ class ResultStore:
         if row is None:
             raise NotFound(f"expected the id of a kept result and got {result_id[:64]!r}")
         return decode(row[0])
+
+    @contextlib.contextmanager
+    def transaction(self, what: str) -> Iterator[Database]:
+        """One transaction on the tables beside the results; taken back whole if its body raises.
+
+        Args:
+            what: is done, for the sentence of an error: "read a case".
+
+        Raises:
+            StorageUnavailable: the database cannot do it.
+        """
+        with self._lock, _storage_errors(what), self._db.atomic():
+            yield self._db
 
     def page(
         self, size: int, behind: PageMark | None = None, modality: Modality | None = None
@@ -258,7 +282,7 @@ def _connect(path: Path, retention: Retention) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
     page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
-    most_pages = int(retention.max_bytes * FILE_HEADROOM) // page_bytes + 64
+    most_pages = int((retention.max_bytes + retention.other_bytes) * FILE_HEADROOM) // page_bytes + 64
     connection.execute(f"PRAGMA max_page_count={most_pages}")
     return connection
 

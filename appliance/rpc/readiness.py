@@ -12,6 +12,8 @@ OVERALL = ""
 KARYOTYPE = "appliance.v1.KaryotypeService"
 CHEST_XRAY = "appliance.v1.ChestXrayService"
 RESULT = "appliance.v1.ResultService"
+CASE = "appliance.v1.CaseService"
+REVIEW = "appliance.v1.ReviewService"
 APPLIANCE = "appliance.v1.ApplianceService"
 OPEN_INFERENCE = "inference.GRPCInferenceService"
 ROLES = {
@@ -29,7 +31,7 @@ def serving(status: CheckupStatus) -> frozenset[str]:
     """
     names = {APPLIANCE}
     if status.store is not None:
-        names.add(RESULT)
+        names |= {RESULT, CASE, REVIEW}
         ready = {model.role for model, _load in status.models if model.state is ModelState.READY}
         names |= {name for name, roles in ROLES.items() if roles <= ready}
     everything = {OVERALL, OPEN_INFERENCE}

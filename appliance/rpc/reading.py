@@ -10,7 +10,7 @@ from appliance.analysis import Modality
 from appliance.errors import DtypeMismatch, EmptyInput, InvalidInput
 from appliance.imaging import PixelType
 from appliance.inference import Priority
-from appliance.pb import analysis_pb2, chest_xray_pb2, karyotype_pb2
+from appliance.pb import analysis_pb2, case_pb2, chest_xray_pb2, karyotype_pb2, review_pb2
 from appliance.results import PageMark
 from appliance.service import AnalysisRequest, RawImage
 
@@ -34,6 +34,9 @@ DEFAULT_PAGE = 50
 MAX_PAGE = 500
 
 AnalyzeRequest = karyotype_pb2.AnalyzeMetaphaseRequest | chest_xray_pb2.AnalyzeChestXrayRequest
+ImageRequest = (
+    AnalyzeRequest | case_pb2.AddSpreadRequest | review_pb2.SubmitReviewRequest | review_pb2.GetReviewRequest
+)
 
 
 def read_analysis(message: AnalyzeRequest) -> AnalysisRequest:
@@ -45,7 +48,7 @@ def read_analysis(message: AnalyzeRequest) -> AnalysisRequest:
         InvalidInput: another value is wrong.
     """
     return AnalysisRequest(
-        image=_image(message),
+        image=read_image(message, message.WhichOneof("image")),
         pixel_size_um=message.pixel_size_um if message.HasField("pixel_size_um") else None,
         request_id=message.request_id,
         overlay=message.render.overlay,
@@ -54,7 +57,7 @@ def read_analysis(message: AnalyzeRequest) -> AnalysisRequest:
     )
 
 
-def read_priority(message: AnalyzeRequest) -> Priority:
+def read_priority(message: AnalyzeRequest | case_pb2.AddSpreadRequest) -> Priority:
     """Place in the queue; a number from a newer caller is routine."""
     return PRIORITIES.get(message.priority, Priority.ROUTINE)
 
@@ -93,8 +96,8 @@ def write_page_token(mark: PageMark) -> str:
     return base64.urlsafe_b64encode(json.dumps([mark.created_ms, mark.result_id]).encode()).decode("ascii")
 
 
-def _image(message: AnalyzeRequest) -> bytes | RawImage:
-    kind = message.WhichOneof("image")
+def read_image(message: ImageRequest, kind: str | None) -> bytes | RawImage:
+    """The image in the field `kind` of a message; EmptyInput where it is neither `encoded` nor `raw`."""
     if kind == "encoded":
         return message.encoded
     if kind == "raw":

@@ -14,12 +14,15 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from appliance.cases import CaseDesk
 from appliance.errors import ConfigurationError
 from appliance.inference import InferenceService
 from appliance.models.registry import ModelRegistry
 from appliance.pb import (
     appliance_pb2,
     appliance_pb2_grpc,
+    case_pb2,
+    case_pb2_grpc,
     chest_xray_pb2,
     chest_xray_pb2_grpc,
     karyotype_pb2,
@@ -27,9 +30,12 @@ from appliance.pb import (
     open_inference_pb2,
     result_pb2,
     result_pb2_grpc,
+    review_pb2,
+    review_pb2_grpc,
 )
 from appliance.results import ResultStore
 from appliance.rpc.appliance_servicer import ApplianceServicer
+from appliance.rpc.case_servicer import CaseServicer
 from appliance.rpc.chest_xray_servicer import ChestXrayServicer
 from appliance.rpc.edge import Edge
 from appliance.rpc.karyotype_servicer import KaryotypeServicer
@@ -42,13 +48,22 @@ from appliance.rpc.open_inference.tensor_models import TensorModels
 from appliance.rpc.open_inference_servicer import OpenInferenceServicer
 from appliance.rpc.readiness import OVERALL
 from appliance.rpc.result_servicer import ResultServicer
+from appliance.rpc.review_servicer import ReviewServicer
 from appliance.service import Analyzer, Checkup
 from appliance.shared_memory import RegionTable
 
 LOG = logging.getLogger(__name__)
 SERVICE_NAMES = tuple(
     service.full_name
-    for module in (karyotype_pb2, chest_xray_pb2, result_pb2, appliance_pb2, open_inference_pb2)
+    for module in (
+        karyotype_pb2,
+        chest_xray_pb2,
+        result_pb2,
+        case_pb2,
+        review_pb2,
+        appliance_pb2,
+        open_inference_pb2,
+    )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 INTERNAL_THREADS = 2
@@ -83,6 +98,7 @@ class Services:
     models: ModelRegistry
     inference: InferenceService
     regions: RegionTable
+    cases: CaseDesk
     max_batch: int  # largest size of a dynamic dimension in a raw tensor
 
 
@@ -127,6 +143,10 @@ class RpcServer:
         )
         result_pb2_grpc.add_ResultServiceServicer_to_server(
             ResultServicer(edge, services.store, limits.max_watchers), self._server
+        )
+        case_pb2_grpc.add_CaseServiceServicer_to_server(CaseServicer(edge, services.cases), self._server)
+        review_pb2_grpc.add_ReviewServiceServicer_to_server(
+            ReviewServicer(edge, services.cases), self._server
         )
         appliance_pb2_grpc.add_ApplianceServiceServicer_to_server(
             ApplianceServicer(edge, services.checkup), self._server

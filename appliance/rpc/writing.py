@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -66,7 +66,7 @@ def write_metaphase(analysis: Analysis) -> karyotype_pb2.AnalyzeMetaphaseRespons
         image=analysis_pb2.ImageSize(width=analysis.image_width, height=analysis.image_height),
         stages=[write_stage(stage) for stage in analysis.stages],
         spread=write_spread(analysis.spread) if analysis.spread is not None else None,
-        renderings=_renderings(analysis),
+        renderings=write_renderings(analysis.renderings),
     )
 
 
@@ -80,7 +80,7 @@ def write_chest_film(analysis: Analysis) -> chest_xray_pb2.AnalyzeChestXrayRespo
         image=analysis_pb2.ImageSize(width=analysis.image_width, height=analysis.image_height),
         stages=[write_stage(stage) for stage in analysis.stages],
         film=write_film(analysis.film) if analysis.film is not None else None,
-        renderings=_renderings(analysis),
+        renderings=write_renderings(analysis.renderings),
     )
 
 
@@ -117,7 +117,7 @@ def write_event(event: StageEvent) -> karyotype_pb2.StageFinished:
         region=write_box(event.region) if event.region is not None else None,
         objects=[
             karyotype_pb2.DetectedObject(
-                box=write_box(one.box), mask=_polygons(one.mask), confidence=one.confidence
+                box=write_box(one.box), mask=write_polygons(one.mask), confidence=one.confidence
             )
             for one in event.objects
         ],
@@ -149,7 +149,7 @@ def write_chromosome(one: Chromosome) -> analysis_pb2.Chromosome:
     return analysis_pb2.Chromosome(
         index=one.index,
         box=write_box(one.box),
-        mask=_polygons(one.mask),
+        mask=write_polygons(one.mask),
         detection_confidence=one.detection_confidence,
         label=one.label,
         confidence=one.confidence,
@@ -219,18 +219,20 @@ def _explanation(one: Explanation) -> analysis_pb2.Explanation:
     return analysis_pb2.Explanation(kind=EXPLANATIONS[one.kind], words=one.words, at=at, members=one.members)
 
 
-def _polygons(outlines: Iterable[Polygon]) -> list[analysis_pb2.Polygon]:
+def write_polygons(outlines: Iterable[Polygon]) -> list[analysis_pb2.Polygon]:
+    """Outlines."""
     return [
         analysis_pb2.Polygon(points=[analysis_pb2.Point(x=x, y=y) for x, y in outline])
         for outline in outlines
     ]
 
 
-def _renderings(analysis: Analysis) -> analysis_pb2.Renderings | None:
-    if not analysis.renderings:
+def write_renderings(renderings: Mapping[str, bytes]) -> analysis_pb2.Renderings | None:
+    """The pictures asked for, None if there are none."""
+    if not renderings:
         return None
     return analysis_pb2.Renderings(
-        overlay_png=analysis.renderings.get("overlay", b""),
-        karyogram_png=analysis.renderings.get("karyogram", b""),
-        structured_report_dicom=analysis.renderings.get("structured_report", b""),
+        overlay_png=renderings.get("overlay", b""),
+        karyogram_png=renderings.get("karyogram", b""),
+        structured_report_dicom=renderings.get("structured_report", b""),
     )

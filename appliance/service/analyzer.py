@@ -11,10 +11,10 @@ from typing import Protocol
 from appliance.analysis import Analysis, Film, Modality, Spread, StageEvent, StageReport
 from appliance.clock import Clock, TimeOrderedIds
 from appliance.errors import InvalidInput, UnsuitableImage
-from appliance.imaging import Image, ImageDecoder, decode_raw
+from appliance.imaging import Image, ImageDecoder, decode_raw, pixel_digest
 from appliance.imaging.film_tags import FilmReferences
 from appliance.inference import Admission, RequestContext
-from appliance.results import ResultStore
+from appliance.results import Companion, ResultStore
 from appliance.service.request import AnalysisRequest
 
 OnStage = Callable[[StageEvent], None]
@@ -100,7 +100,11 @@ class Analyzer:
         self._ids = TimeOrderedIds(clock)
 
     def analyze_metaphase(
-        self, request: AnalysisRequest, context: RequestContext, on_stage: OnStage | None = None
+        self,
+        request: AnalysisRequest,
+        context: RequestContext,
+        on_stage: OnStage | None = None,
+        companion: Companion | None = None,
     ) -> Analysis:
         """Analyse one metaphase image.
 
@@ -108,6 +112,7 @@ class Analyzer:
             request: the image and what is wanted of it.
             context: the caller's patience.
             on_stage: called as each stage ends; nothing of what it tells is stored yet.
+            companion: writes what belongs to the result, in the same transaction.
 
         Raises:
             InvalidInput: the image cannot be read or shows no spread.
@@ -118,7 +123,7 @@ class Analyzer:
                 "expected a chest film to write a DICOM structured report about and got a metaphase image"
             )
         with self._admission.enter(context):
-            return self._analyze_metaphase(request, context, on_stage)
+            return self._analyze_metaphase(request, context, on_stage, companion)
 
     def analyze_chest_film(self, request: AnalysisRequest, context: RequestContext) -> Analysis:
         """Analyse one chest film; arguments and errors as in `analyze_metaphase`."""
@@ -126,7 +131,11 @@ class Analyzer:
             return self._analyze_chest_film(request, context)
 
     def _analyze_metaphase(
-        self, request: AnalysisRequest, context: RequestContext, on_stage: OnStage | None
+        self,
+        request: AnalysisRequest,
+        context: RequestContext,
+        on_stage: OnStage | None,
+        companion: Companion | None,
     ) -> Analysis:
         tell = on_stage or (lambda _event: None)
         image, decoded = self._read(request, Modality.METAPHASE, context)
@@ -149,9 +158,10 @@ class Analyzer:
             image_height=image.height,
             stages=(decoded, *stages, *drawn),
             spread=spread,
+            image_sha256=pixel_digest(image),
             renderings=renderings,
         )
-        return self._keep(analysis, context)
+        return self._keep(analysis, context, companion)
 
     def _analyze_chest_film(self, request: AnalysisRequest, context: RequestContext) -> Analysis:
         image, decoded = self._read(request, Modality.CHEST_XRAY, context)
@@ -176,6 +186,10 @@ class Analyzer:
             analysis = _with_report(analysis, write_report)
         return self._keep(analysis, context)
 
+    def read_metaphase(self, request: AnalysisRequest, context: RequestContext) -> Image:
+        """Decode a metaphase image without analysing it; errors as in `analyze_metaphase`."""
+        return self._read(request, Modality.METAPHASE, context)[0]
+
     def _read(
         self, request: AnalysisRequest, modality: Modality, context: RequestContext
     ) -> tuple[Image, StageReport]:
@@ -194,9 +208,11 @@ class Analyzer:
             image = replace(image, pixel_size_um=request.pixel_size_um)
         return image, StageReport("decode", (time.perf_counter() - began_s) * 1000)
 
-    def _keep(self, analysis: Analysis, context: RequestContext) -> Analysis:
+    def _keep(
+        self, analysis: Analysis, context: RequestContext, companion: Companion | None = None
+    ) -> Analysis:
         context.check()  # an answer that nobody waits for would come back as a second one when they retry
-        self._store.commit(analysis)
+        self._store.commit(analysis, companion)
         return analysis
 
 

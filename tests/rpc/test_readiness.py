@@ -11,11 +11,13 @@ from appliance.models.registry import ModelState, ModelStatus
 from appliance.results import StoreStatus
 from appliance.rpc.readiness import (
     APPLIANCE,
+    CASE,
     CHEST_XRAY,
     KARYOTYPE,
     OPEN_INFERENCE,
     OVERALL,
     RESULT,
+    REVIEW,
     ROLES,
     serving,
 )
@@ -56,7 +58,7 @@ def test_a_missing_model_takes_its_own_service_down(missing: Role) -> None:
 
 
 def test_without_models_results_can_still_be_read() -> None:
-    assert serving(status_with()) == {APPLIANCE, RESULT}
+    assert serving(status_with()) == {APPLIANCE, RESULT, CASE, REVIEW}
 
 
 def test_without_storage_nothing_is_analysed() -> None:
@@ -64,4 +66,5 @@ def test_without_storage_nothing_is_analysed() -> None:
 
 
 def test_the_names_are_those_of_the_services() -> None:
-    assert {KARYOTYPE, CHEST_XRAY, RESULT, APPLIANCE, OPEN_INFERENCE} == set(SERVICE_NAMES)
+    ours = {KARYOTYPE, CHEST_XRAY, RESULT, CASE, REVIEW, APPLIANCE, OPEN_INFERENCE}
+    assert ours == set(SERVICE_NAMES)

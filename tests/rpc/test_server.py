@@ -56,6 +56,8 @@ def test_reflection_lists_every_service(wire: Wire) -> None:
         "appliance.v1.KaryotypeService",
         "appliance.v1.ChestXrayService",
         "appliance.v1.ResultService",
+        "appliance.v1.CaseService",
+        "appliance.v1.ReviewService",
         "appliance.v1.ApplianceService",
         "inference.GRPCInferenceService",
         "grpc.health.v1.Health",

@@ -13,6 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from appliance.analysis import Box, Finding
+from appliance.cases import CaseDesk, CaseLedger, CaseLimits
 from appliance.chest_xray.artist import FilmArtist
 from appliance.chest_xray.pipeline import ChestXrayPipeline
 from appliance.chest_xray.settings import FindingModel
@@ -45,6 +46,9 @@ LIMITS = ServerLimits(
     max_message_bytes=64 << 20,
     max_request_s=60.0,
     max_streams=2,
+)
+CASE_LIMITS = CaseLimits(
+    max_open=8, max_spreads=6, max_revisions=12, max_edits=40, max_bytes=16 << 20, max_age_ms=30 * DAY_MS
 )
 IMAGE_LIMITS = ImageLimits(max_bytes=32 << 20)
 
@@ -145,6 +149,8 @@ class Bench:
             clock,
             self.admission,
         )
+        self.ledger = CaseLedger(self.store, clock, CASE_LIMITS)
+        self.cases = CaseDesk(self.ledger, self.store, self.analyzer, MetaphaseArtist(), clock, CASE_LIMITS)
         self.checkup = Checkup(self.models, self.inference, self.store, DeviceProbe(()), clock)
         return self
 
@@ -157,7 +163,14 @@ class Bench:
     def services(self) -> Services:
         """What a server puts on the wire."""
         return Services(
-            self.analyzer, self.store, self.checkup, self.models, self.inference, self.regions, max_batch=8
+            self.analyzer,
+            self.store,
+            self.checkup,
+            self.models,
+            self.inference,
+            self.regions,
+            self.cases,
+            max_batch=8,
         )
 
     def serve(self, limits: ServerLimits = LIMITS) -> str:

@@ -1,0 +1,88 @@
+"""Outlines that people draw ↔ masks: area, overlap, union, upright angle, and who touches whom."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from appliance.analysis import Box, Chromosome, Polygon
+from appliance.errors import EditRefused
+from appliance.karyotype.instances import Instance
+from appliance.karyotype.outline import fill
+from appliance.karyotype.suppression import shared_pixels, touching
+from appliance.models.preprocessing import long_axis_angle
+
+MIN_AREA_PX = 30
+MIN_INSIDE = 0.5
+MAX_SAME = 0.8
+
+
+def drawn_instance(polygons: tuple[Polygon, ...], width: int, height: int) -> Instance:
+    """The mask inside an outline, without an empty border.
+
+    Raises:
+        EditRefused: it lies outside of the image, or holds less than a chromosome does.
+    """
+    xs = [x for polygon in polygons for x, _ in polygon]
+    ys = [y for polygon in polygons for _, y in polygon]
+    if min(xs) < 0 or min(ys) < 0 or max(xs) > width or max(ys) > height:
+        raise EditRefused(
+            f"expected an outline inside of the image, 0 to {width} and 0 to {height}, and got"
+            f" {min(xs):g} to {max(xs):g} and {min(ys):g} to {max(ys):g}"
+        )
+    box = Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
+    mask, left, top = fill(polygons, box)
+    area = int(np.count_nonzero(mask))
+    if area < MIN_AREA_PX:
+        raise EditRefused(f"expected an outline round at least {MIN_AREA_PX} pixels and got {area}")
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    tight = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Instance(left + int(columns[0]), top + int(rows[0]), np.ascontiguousarray(tight), 1.0, 1.0)
+
+
+def instance_of(one: Chromosome) -> Instance:
+    """The mask of an object that is there already."""
+    xs = [x for polygon in one.mask for x, _ in polygon]
+    ys = [y for polygon in one.mask for _, y in polygon]
+    mask, left, top = fill(one.mask, Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)))
+    return Instance(left, top, mask, one.detection_confidence, one.detection_confidence)
+
+
+def union(instances: list[Instance]) -> Instance:
+    """One mask that holds the pixels of all."""
+    left, top = min(one.left for one in instances), min(one.top for one in instances)
+    right = max(one.columns.stop for one in instances)
+    bottom = max(one.rows.stop for one in instances)
+    mask = np.zeros((bottom - top, right - left), dtype=bool)
+    for one in instances:
+        mask[one.top - top : one.rows.stop - top, one.left - left : one.columns.stop - left] |= one.mask
+    return Instance(left, top, mask, 1.0, 1.0)
+
+
+def check_part(part: Instance, whole: Instance, number: int) -> None:
+    """EditRefused unless a part lies mostly inside the object that is split."""
+    inside = shared_pixels(part, whole) / part.area_px
+    if inside < MIN_INSIDE:
+        raise EditRefused(
+            f"expected parts that lie at least to {MIN_INSIDE * 100:.0f} % inside object {number}"
+            f" and got one with {inside * 100:.0f} %"
+        )
+
+
+def check_new(new: Instance, others: dict[int, Instance]) -> None:
+    """EditRefused if a new object is one that is there already."""
+    for number, other in others.items():
+        shared = shared_pixels(new, other)
+        if shared > MAX_SAME * (new.area_px + other.area_px - shared):
+            raise EditRefused(
+                f"expected a chromosome that is not there yet and got the outline of object {number}"
+            )
+
+
+def upright_angle(instance: Instance) -> float:
+    """Counter-clockwise turn in degrees, in (-90, 90], that brings the long axis upright."""
+    return long_axis_angle(instance.mask)
+
+
+def links(instances: list[Instance]) -> list[tuple[int, ...]]:
+    """For each object the positions of the others that touch or overlap it."""
+    return touching(instances)
