@@ -34,17 +34,15 @@ def pair_objects(
     Args:
         expected: outputs of the known answer.
         actual: outputs of the engine, in the same shapes.
-        matching: names of boxes (1, N, 4) as corners and scores (1, N), and when two objects are one.
+        matching: names of boxes (1, N, 4) as corners and scores (1, N), or of rows (1, N, 6) twice, and
+            when two objects are one.
 
     Returns:
         The pairs, and the smaller of two shares: confident known objects that the engine has, and confident
         objects of the engine that the known answer has, each at whatever score on the other side. The share
         is 0 where the known answer has no confident object.
     """
-    known, found = (
-        (side[matching.boxes][0].astype(np.float64), side[matching.scores][0].astype(np.float64))
-        for side in (expected, actual)
-    )
+    known, found = (_boxes_and_scores(side, matching) for side in (expected, actual))
     overlaps = box_iou(known[0], found[0])
     same = overlaps >= matching.min_iou
     # boxes that suppression left side by side overlap alike: the score tells them apart
@@ -60,6 +58,15 @@ def pair_objects(
     backed = same[:, claimed].any(axis=0).mean() if len(claimed) else 1.0
     share = min(distinct / len(confident), float(backed))
     return PairedObjects(confident[paired], partners[paired], share)
+
+
+def _boxes_and_scores(
+    side: Mapping[str, NDArray[Any]], matching: ObjectMatching
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    boxes, scores = (side[name][0].astype(np.float64) for name in (matching.boxes, matching.scores))
+    if matching.boxes == matching.scores:  # rows of corners, score and class
+        return boxes[:, :4], boxes[:, 4]
+    return boxes, scores
 
 
 def box_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -126,7 +126,8 @@ class Tolerance(_Part):
 
 class ObjectMatching(_Part):
     """For outputs that list objects in slots, all of shape [1, slots, …]: objects are looked for by overlap,
-    and only those that are found again are held against the tolerances.
+    and only those that are found again are held against the tolerances. Where `boxes` and `scores` name the
+    same output, its rows are corners, score and class, [1, slots, 6].
     """
 
     boxes: TensorName  # [1, slots, 4], corners x0, y0, x1, y1

@@ -28,6 +28,7 @@ from engine_builder.pack import GoldenAnswer, PackDraft, write_pack
 from engine_builder.plot import plot_comparison
 from engine_builder.quantize import quantize
 from engine_builder.recipe import Infer, Recipe, Tensors, Workspace, find_callable
+from engines.contract import EngineInfo
 from engines.onnxruntime_engine import OnnxRuntimeEngine
 from engines.opening import open_engine
 from engines.options import EngineOptions, QuantizedGraph
@@ -243,20 +244,29 @@ class Builder:
 
     def _try(self, pack: ModelPack) -> None:
         self._on_step("try", "")
-        with self._opener(pack.model_path) as engine:
-            mismatch = shape_mismatch(pack.manifest, engine)
-            if mismatch is not None:
-                raise BuildFailed(mismatch)
-            results = check_golden(pack, engine)
-            failed = [result.sentence for result in results if not result.passed]
-            if failed:
-                raise BuildFailed("; ".join(failed))
-            info = engine.info
-        self._on_step("try", f"{len(results)} golden outputs agree on {info.kind.value} in {info.precision}")
+        outputs, info = try_pack(pack, self._opener)
+        self._on_step("try", f"{outputs} golden outputs agree on {info.kind.value} in {info.precision}")
 
     def _samples(self, source: str) -> Iterable[Tensors]:
         samples: Iterable[Tensors] = find_callable(source)(self._place)
         return (_checked(sample) for sample in samples)
+
+
+def try_pack(pack: ModelPack, opener: EngineOpener) -> tuple[int, EngineInfo]:
+    """Load a pack as a box would and run its golden cases; how many outputs agreed, and on what.
+
+    Raises:
+        BuildFailed: the graph's tensors or a known answer are not what the pack says.
+    """
+    with opener(pack.model_path) as engine:
+        mismatch = shape_mismatch(pack.manifest, engine)
+        if mismatch is not None:
+            raise BuildFailed(mismatch)
+        results = check_golden(pack, engine)
+        failed = [result.sentence for result in results if not result.passed]
+        if failed:
+            raise BuildFailed("; ".join(failed))
+        return len(results), engine.info
 
 
 def _silent(_step: str, _outcome: str) -> None:

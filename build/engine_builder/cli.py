@@ -26,6 +26,7 @@ from engine_builder.lint import lint
 from engine_builder.plot import plot_comparison
 from engine_builder.quantize import CalibrationMethod, QuantizationSettings, quantize
 from engine_builder.recipe import Workspace, find_callable, read_recipe
+from engine_builder.yolo.command import pack_yolo_command
 from engines.errors import EngineError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -200,6 +201,9 @@ def _print_verdicts(console: Console, verdicts: tuple[Verdict, ...]) -> None:
             verdict.metric, limit, f"{verdict.measured:.5g}", str(verdict.n), "" if verdict.met else "missed"
         )
     console.print(table)
+
+
+cli.add_command(pack_yolo_command)
 
 
 def main() -> None:

@@ -98,6 +98,7 @@ def write_pack(draft: PackDraft, directory: Path) -> ModelPack:
         outputs=draft.contract.outputs,
         preprocessing=draft.contract.preprocessing,
         labels=draft.contract.labels,
+        thresholds=dict(draft.contract.thresholds),
         contract_hash=draft.contract.hash,
         golden_cases=tuple(cases),
         acceptance=tuple(draft.acceptance),

@@ -10,7 +10,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -33,6 +33,7 @@ from appliance.models.manifest import (
     Precision,
     Preprocessing,
     Role,
+    Score,
     TensorEntry,
     Tolerance,
     Version,
@@ -177,6 +178,7 @@ class Recipe(_Part):
     precision: Literal[Precision.INT8, Precision.FP32] = Precision.INT8
     network: NetworkPart
     contract: ContractPart | None = None
+    thresholds: dict[str, Score] = Field(default_factory=dict)  # smallest score of a label, where it matters
     calibration: CalibrationPart
     metric: MetricPart
     acceptance: tuple[ThresholdPart, ...] = Field(min_length=1)
@@ -191,9 +193,10 @@ class Recipe(_Part):
             BuildFailed: the labels do not fit the outputs.
         """
         if self.contract is None:
-            return REFERENCE_CONTRACTS[self.role]
-        part = self.contract
-        contract = Contract(part.inputs, part.outputs, part.preprocessing, part.labels)
+            contract = replace(REFERENCE_CONTRACTS[self.role], thresholds=self.thresholds)
+        else:
+            part = self.contract
+            contract = Contract(part.inputs, part.outputs, part.preprocessing, part.labels, self.thresholds)
         mismatch = channel_mismatch(contract)
         if mismatch is not None:
             raise BuildFailed(mismatch)
