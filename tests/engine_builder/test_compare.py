@@ -83,11 +83,11 @@ def test_thresholds_are_held_against_their_figures(comparison: Comparison) -> No
     assert (met.met, missed.met, drop.met) == (True, False, False)
     assert met.n == 3
     with pytest.raises(BuildFailed, match=r"expected a threshold on one of .* and got int8.colour"):
-        comparison.judge([ThresholdPart(metric="int8.colour", bound="at_least", limit=0)])
+        comparison.judge([ThresholdPart(metric="int8.colour", bound="at_least", limit=0.1)])
 
 
 def test_the_report_holds_every_number(comparison: Comparison, tmp_path: Path) -> None:
-    verdicts = comparison.judge([ThresholdPart(metric="int8.margin", bound="at_least", limit=0)])
+    verdicts = comparison.judge([ThresholdPart(metric="int8.margin", bound="at_least", limit=0.001)])
     write_report(comparison, verdicts, tmp_path / "report.json")
     tree = json.loads((tmp_path / "report.json").read_text())
     assert tree["int8"]["measurements"]["margin"]["value"] == comparison.int8.measurements["margin"].value
