@@ -14,14 +14,13 @@ from click.testing import CliRunner
 pytest.importorskip("onnxruntime", reason="onnxruntime is in the build extra only")
 
 from appliance.analysis import Film
+from appliance.app import FindingModels
 from appliance.chest_xray.pipeline import ChestXrayPipeline
-from appliance.chest_xray.settings import FindingModel
 from appliance.errors import PackRejected
 from appliance.imaging.image import Image, MediaType
 from appliance.inference import InferenceService
 from appliance.inference.request import RequestContext
-from appliance.models.contract import Contract
-from appliance.models.film_contract import HeadLayout, film_contract_mismatch, read_film_contract
+from appliance.models.film_contract import HeadLayout, film_contract_mismatch
 from appliance.models.manifest import Precision, Role
 from appliance.models.pack import ModelPack
 from appliance.models.registry import ModelRegistry, ModelState
@@ -31,6 +30,8 @@ from engine_builder.yolo.films import phantom_films
 from engine_builder.yolo.graph import read_yolo_graph
 from engine_builder.yolo.packing import YoloOptions, YoloPacked, pack_yolo
 from engines.onnxruntime_engine import OnnxRuntimeEngine
+from engines.options import EngineOptions
+from engines.pixels import PixelInput
 from tests.conftest import REPOSITORY
 from tests.simulators.packs import rewrite
 from tests.simulators.yolo_graphs import Export, write_export
@@ -56,30 +57,24 @@ def pack(folder: Path, export: Export, **changes: Any) -> YoloPacked:
     return pack_yolo(source, options(**changes), folder / "packs", OnnxRuntimeEngine)
 
 
+def open_for_box(model_path: Path, pixels: PixelInput | None = None) -> OnnxRuntimeEngine:
+    return OnnxRuntimeEngine(model_path, EngineOptions(pixels=pixels))
+
+
 def serve(directory: Path) -> Film:
     """The answer about a bright square, by the daemon's own registry and pipeline."""
     registry = ModelRegistry(
-        OnnxRuntimeEngine, {}, contract_checks={ROLE: film_contract_mismatch}, warm_up_batch=1
+        open_for_box, {}, contract_checks={ROLE: film_contract_mismatch}, warm_up_batch=1
     )
     with registry, InferenceService(registry) as inference:
         registry.load([directory])
         status = registry.status(ROLE)
         assert status.state is ModelState.READY, status.reason
 
-        def model() -> FindingModel:
-            with registry.acquire(ROLE) as lease:
-                manifest = lease.pack.manifest
-                return FindingModel(
-                    lease.identity,
-                    read_film_contract(Contract.of(manifest)),
-                    manifest.labels.names,
-                    manifest.thresholds,
-                )
-
         grey = np.linspace(10, 120, 1200)[None].repeat(1500, axis=0).astype(np.uint8)
         grey[300:400, 640:740] = 215  # 0.84 of full scale
         image = Image(grey, MediaType.PNG, 8)
-        film, _ = ChestXrayPipeline(inference, model).analyze(image, RequestContext())
+        film, _ = ChestXrayPipeline(inference, FindingModels(registry)).analyze(image, RequestContext())
         return film
 
 
