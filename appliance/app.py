@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 import engines
+from appliance.callers import CallerRole, TokenFile
 from appliance.cases import CaseDesk, CaseLedger, CaseLimits
 from appliance.chest_xray.artist import FilmArtist
 from appliance.chest_xray.pipeline import ChestXrayPipeline
@@ -27,12 +28,13 @@ from appliance.inference import Admission, InferenceService, QueueRules
 from appliance.karyotype.artist import MetaphaseArtist
 from appliance.karyotype.cascade import KaryotypePipeline
 from appliance.models.contract import Contract
+from appliance.models.control import ModelControl
 from appliance.models.film_contract import film_contract_mismatch, read_film_contract
 from appliance.models.manifest import MANIFEST_NAME, Role
 from appliance.models.reference import REFERENCE_CONTRACTS
 from appliance.models.registry import EngineOpener, LoadEvent, ModelRegistry, ModelState
 from appliance.results import ResultStore, Retention
-from appliance.rpc import RpcServer, ServerLimits, Services, serving
+from appliance.rpc import Identities, RpcServer, ServerLimits, Services, serving
 from appliance.service import Analyzer, Checkup
 from appliance.shared_memory import RegionTable
 from appliance.systemd import Notifier, WatchdogThread
@@ -113,7 +115,7 @@ class Daemon:
             if on_progress is not None:
                 on_progress(event)
 
-        self._models.load(pack_directories(self._config.models.directory or FACTORY), report)
+        self._models.load(self._packs(), report)
         self._checkup.start_ended()
         self._refresh_readiness()
         self._notifier.ready(self._summary())
@@ -182,6 +184,8 @@ class Daemon:
                 inference,
                 self._shared_memory(),
                 cases,
+                ModelControl(self._models, self._packs),
+                identities(config),
                 config.inference.max_batch,
             ),
             server_limits(config),
@@ -193,6 +197,9 @@ class Daemon:
         self._resources.callback(self._stop_edges)
         decoder.warm_up()
         LOG.info("listening on %s", ", ".join(self.addresses))
+
+    def _packs(self) -> list[Path]:
+        return pack_directories(self._config.models.directory or FACTORY)
 
     def _shared_memory(self) -> RegionTable:
         settings = self._config.shared_memory
@@ -306,6 +313,16 @@ def call_rules(config: Config) -> QueueRules:
 def request_rules(config: Config) -> QueueRules:
     """Of the queue of whole requests."""
     return QueueRules(config.server.max_waiting, config.inference.passed_over_s)
+
+
+def identities(config: Config) -> Identities:
+    """Who may call, with a token or without."""
+    access = config.access
+    return Identities(
+        TokenFile(config.token_path),
+        [CallerRole(name) for name in access.local_roles],
+        [CallerRole(name) for name in access.remote_roles],
+    )
 
 
 def image_limits(config: Config) -> ImageLimits:

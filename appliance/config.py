@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from appliance.callers import CallerRole
 from appliance.errors import ConfigurationError
 
 if sys.version_info >= (3, 11):
@@ -40,7 +41,16 @@ def parse_address(text: str) -> str:
     return text
 
 
+def parse_role(text: str) -> str:
+    """Accept the name of a caller's role."""
+    names = [role.value for role in CallerRole]
+    if text not in names:
+        raise ValueError(f"expected one of {', '.join(names)} and got {text!r}")
+    return text
+
+
 Address = Annotated[str, AfterValidator(parse_address)]
+RoleName = Annotated[str, AfterValidator(parse_role)]
 
 
 class _Section(BaseModel):
@@ -101,6 +111,14 @@ class SharedMemoryConfig(_Section):
     max_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 1024  # in all regions together
 
 
+class AccessConfig(_Section):
+    """Roles of callers who carry no token (`appliance token` makes tokens)."""
+
+    # over the Unix socket and from loopback; everything but taking models in and out over the stock protocol
+    local_roles: tuple[RoleName, ...] = ("device", "reviewer", "technician")
+    remote_roles: tuple[RoleName, ...] = ()  # from any other address
+
+
 class ResultsConfig(_Section):
     """The database of results."""
 
@@ -141,6 +159,7 @@ class Config(_Section):
     images: ImagesConfig = ImagesConfig()
     inference: InferenceConfig = InferenceConfig()
     shared_memory: SharedMemoryConfig = SharedMemoryConfig()
+    access: AccessConfig = AccessConfig()
     results: ResultsConfig = ResultsConfig()
     cases: CasesConfig = CasesConfig()
     models: ModelsConfig = ModelsConfig()
@@ -169,6 +188,11 @@ class Config(_Section):
     def cache_directory(self) -> Path:
         """Where compiled engines are kept; absolute."""
         return (self.inference.cache_dir or self.state_directory / "engines").absolute()
+
+    @property
+    def token_path(self) -> Path:
+        """The tokens of callers."""
+        return self.state_directory / "tokens.json"
 
     @property
     def socket_path(self) -> Path:

@@ -18,6 +18,7 @@ ApplianceError
 ├── NotAllowed              the caller may not do this
 ├── WrongState              not as things stand now: the case is closed
 ├── Conflict                somebody else changed it meanwhile; read it again, then decide
+├── NotAuthenticated        the caller has not said who they are, or with a token that is not known
 ├── NotOffered              this box does not do this, whoever asks
 ├── LimitExceeded           a bounded queue or table is full; try again later (carries retry_after_s)
 ├── DeadlineExceeded        the caller's time ran out before the work was done
@@ -103,6 +104,10 @@ class WrongState(ApplianceError):
 
 class Conflict(ApplianceError):
     """Somebody else changed it meanwhile; read it again, then decide."""
+
+
+class NotAuthenticated(ApplianceError):
+    """The caller has not said who they are, or with a token that is not known."""
 
 
 class NotOffered(ApplianceError):

@@ -10,6 +10,7 @@ from appliance.cli.demo import demo
 from appliance.cli.results import results
 from appliance.cli.serve import serve
 from appliance.cli.status import self_test, status
+from appliance.cli.token import token
 
 
 @click.group(
@@ -27,5 +28,5 @@ def version() -> None:
     click.echo(f"appliance {__version__}")
 
 
-for command in (serve, analyze, status, self_test, results, demo):
+for command in (serve, analyze, status, self_test, results, demo, token):
     main.add_command(command)

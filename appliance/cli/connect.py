@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
 from appliance.client import ApplianceClient, CallError, LocalDaemon
+from appliance.client.credentials import read_token
 from appliance.config import Config
 from appliance.errors import ApplianceError
 
 NOTICE = Console(stderr=True)
 LOOK_S = 1.0
-server_option = click.option(
-    "--server",
-    metavar="ADDRESS",
-    help="The daemon to talk to: HOST:PORT or unix:/PATH. Default: one on this box.",
-)
+TOKEN_FILE = "appliance.token_file"
+
+
+def _keep_token_file(context: click.Context, _option: click.Parameter, path: Path | None) -> None:
+    context.meta[TOKEN_FILE] = path
+
+
+def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which daemon a command talks to, and as whom."""
+    server = click.option(
+        "--server",
+        metavar="ADDRESS",
+        help="The daemon to talk to: HOST:PORT or unix:/PATH. Default: one on this box.",
+    )
+    token_file = click.option(
+        "--token-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        expose_value=False,
+        callback=_keep_token_file,
+        help="A file with your token, where the daemon wants one.",
+    )
+    return server(token_file(command))
 
 
 @contextmanager
@@ -71,8 +91,11 @@ def failures_in_words() -> Iterator[None]:
 
 def _find(server: str | None, resources: ExitStack) -> ApplianceClient | None:
     config = Config()
+    with failures_in_words():
+        path = click.get_current_context().meta.get(TOKEN_FILE)
+        token = read_token(path) if path is not None else None
     for address in [server] if server else [f"unix:{config.socket_path}", *config.server.listen]:
-        client = resources.enter_context(ApplianceClient(address))
+        client = resources.enter_context(ApplianceClient(address, token))
         try:
             client.status(LOOK_S)
         except CallError as exc:

@@ -10,6 +10,7 @@ from types import TracebackType
 
 import grpc
 
+from appliance.client.credentials import WithToken
 from appliance.errors import ApplianceError
 from appliance.pb import (
     analysis_pb2,
@@ -60,9 +61,10 @@ class ApplianceClient:
 
     Args:
         address: HOST:PORT or unix:/PATH.
+        token: of the caller, where the daemon wants one.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, token: str | None = None) -> None:
         self.address = address
         self._channel = grpc.insecure_channel(
             address,
@@ -77,6 +79,8 @@ class ApplianceClient:
                 ("grpc.max_reconnect_backoff_ms", 1000),
             ],
         )
+        if token is not None:
+            self._channel = grpc.intercept_channel(self._channel, WithToken(token))
         self._karyotype = karyotype_pb2_grpc.KaryotypeServiceStub(self._channel)
         self._chest_xray = chest_xray_pb2_grpc.ChestXrayServiceStub(self._channel)
         self._results = result_pb2_grpc.ResultServiceStub(self._channel)

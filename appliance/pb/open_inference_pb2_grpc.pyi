@@ -59,9 +59,9 @@ class GRPCInferenceServiceStub:
     RepositoryIndex: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryIndexRequest, _open_inference_pb2.RepositoryIndexResponse]
     """Which models there are and how they stand."""
     RepositoryModelLoad: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryModelLoadRequest, _open_inference_pb2.RepositoryModelLoadResponse]
-    """Refused: models come by updates."""
+    """Bring a pack that lies on the box into service."""
     RepositoryModelUnload: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryModelUnloadRequest, _open_inference_pb2.RepositoryModelUnloadResponse]
-    """Refused: models come by updates."""
+    """Take a model out of service."""
     SystemSharedMemoryStatus: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryStatusRequest, _open_inference_pb2.SystemSharedMemoryStatusResponse]
     """Registered regions of POSIX shared memory."""
     SystemSharedMemoryRegister: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryRegisterRequest, _open_inference_pb2.SystemSharedMemoryRegisterResponse]
@@ -105,9 +105,9 @@ class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
     RepositoryIndex: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryIndexRequest, _open_inference_pb2.RepositoryIndexResponse]  # type: ignore[assignment]
     """Which models there are and how they stand."""
     RepositoryModelLoad: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryModelLoadRequest, _open_inference_pb2.RepositoryModelLoadResponse]  # type: ignore[assignment]
-    """Refused: models come by updates."""
+    """Bring a pack that lies on the box into service."""
     RepositoryModelUnload: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.RepositoryModelUnloadRequest, _open_inference_pb2.RepositoryModelUnloadResponse]  # type: ignore[assignment]
-    """Refused: models come by updates."""
+    """Take a model out of service."""
     SystemSharedMemoryStatus: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryStatusRequest, _open_inference_pb2.SystemSharedMemoryStatusResponse]  # type: ignore[assignment]
     """Registered regions of POSIX shared memory."""
     SystemSharedMemoryRegister: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.SystemSharedMemoryRegisterRequest, _open_inference_pb2.SystemSharedMemoryRegisterResponse]  # type: ignore[assignment]
@@ -214,7 +214,7 @@ class GRPCInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _open_inference_pb2.RepositoryModelLoadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.RepositoryModelLoadResponse, _abc.Awaitable[_open_inference_pb2.RepositoryModelLoadResponse]]:
-        """Refused: models come by updates."""
+        """Bring a pack that lies on the box into service."""
 
     @_abc_1.abstractmethod
     def RepositoryModelUnload(
@@ -222,7 +222,7 @@ class GRPCInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _open_inference_pb2.RepositoryModelUnloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.RepositoryModelUnloadResponse, _abc.Awaitable[_open_inference_pb2.RepositoryModelUnloadResponse]]:
-        """Refused: models come by updates."""
+        """Take a model out of service."""
 
     @_abc_1.abstractmethod
     def SystemSharedMemoryStatus(

@@ -47,8 +47,14 @@ class Edge:
             priority: place in the queues.
             unbounded: for a stream that goes on for as long as its caller wants.
         """
-        try:
+        with self.statuses(context):
             yield self._request_context(context, priority, unbounded)
+
+    @contextmanager
+    def statuses(self, context: grpc.ServicerContext) -> Iterator[None]:
+        """Whatever is raised inside ends the call with its status."""
+        try:
+            yield
         except ApplianceError as error:
             code = status_of(error)
             if code is grpc.StatusCode.INTERNAL:

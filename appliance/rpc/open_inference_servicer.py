@@ -8,12 +8,14 @@ from dataclasses import replace
 import grpc
 
 from appliance import __version__
-from appliance.errors import ModelUnavailable, NotAllowed, NotFound, NotOffered
+from appliance.errors import ModelUnavailable, NotFound, NotOffered
 from appliance.inference import RequestContext
+from appliance.models.control import ModelControl
 from appliance.models.registry import ModelState
 from appliance.pb import open_inference_pb2 as pb
 from appliance.pb import open_inference_pb2_grpc
 from appliance.rpc.edge import Edge
+from appliance.rpc.identity import Identities
 from appliance.rpc.open_inference.calls import InferCalls
 from appliance.rpc.open_inference.catalog import Catalog
 from appliance.rpc.open_inference.describing import write_config, write_index, write_metadata, write_regions
@@ -35,7 +37,7 @@ EXTENSIONS = (
     "logging",
 )
 SHARED_MEMORY = "system_shared_memory"
-NO_LOADING = "models are loaded and unloaded by signed updates, not over this protocol"
+NO_FILES = "models come onto the box by signed updates; here those that lie on it are loaded, as they are"
 NO_CUDA = "CUDA shared memory is not offered here; register system shared memory, or send raw_input_contents"
 
 
@@ -48,6 +50,8 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         checkup: is the box well.
         calls: answers requests.
         regions: shared memory.
+        control: takes models in and out of service.
+        identities: tells who calls.
         statistics: counters.
         max_streams: open streams of requests; each one holds a thread of the server.
     """
@@ -59,6 +63,8 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         checkup: Checkup,
         calls: InferCalls,
         regions: RegionTable,
+        control: ModelControl,
+        identities: Identities,
         statistics: StatisticsTable,
         max_streams: int,
     ) -> None:
@@ -67,6 +73,8 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         self._checkup = checkup
         self._calls = calls
         self._regions = regions
+        self._control = control
+        self._identities = identities
         self._statistics = statistics
         self._streams = StreamTable(max_streams)
 
@@ -175,16 +183,20 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
     def RepositoryModelLoad(
         self, request: pb.RepositoryModelLoadRequest, context: grpc.ServicerContext
     ) -> pb.RepositoryModelLoadResponse:
-        """Refused."""
+        """A pack that lies on the box comes into service."""
         with self._edge.call(context):
-            raise NotAllowed(NO_LOADING)
+            if request.parameters:
+                raise NotOffered(NO_FILES)
+            self._control.load(request.model_name)
+            return pb.RepositoryModelLoadResponse()
 
     def RepositoryModelUnload(
         self, request: pb.RepositoryModelUnloadRequest, context: grpc.ServicerContext
     ) -> pb.RepositoryModelUnloadResponse:
-        """Refused."""
+        """A model goes out of service."""
         with self._edge.call(context):
-            raise NotAllowed(NO_LOADING)
+            self._control.unload(request.model_name, self._identities.of(context).name)
+            return pb.RepositoryModelUnloadResponse()
 
     def SystemSharedMemoryStatus(
         self, request: pb.SystemSharedMemoryStatusRequest, context: grpc.ServicerContext

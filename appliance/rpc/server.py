@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from appliance.cases import CaseDesk
 from appliance.errors import ConfigurationError
 from appliance.inference import InferenceService
+from appliance.models.control import ModelControl
 from appliance.models.registry import ModelRegistry
 from appliance.pb import (
     appliance_pb2,
@@ -34,10 +35,12 @@ from appliance.pb import (
     review_pb2_grpc,
 )
 from appliance.results import ResultStore
+from appliance.rpc.access import AccessGuard
 from appliance.rpc.appliance_servicer import ApplianceServicer
 from appliance.rpc.case_servicer import CaseServicer
 from appliance.rpc.chest_xray_servicer import ChestXrayServicer
 from appliance.rpc.edge import Edge
+from appliance.rpc.identity import Identities
 from appliance.rpc.karyotype_servicer import KaryotypeServicer
 from appliance.rpc.open_inference.calls import InferCalls
 from appliance.rpc.open_inference.catalog import Catalog
@@ -99,6 +102,8 @@ class Services:
     inference: InferenceService
     regions: RegionTable
     cases: CaseDesk
+    control: ModelControl
+    identities: Identities
     max_batch: int  # largest size of a dynamic dimension in a raw tensor
 
 
@@ -121,8 +126,10 @@ class RpcServer:
         working = 2 * limits.workers + limits.max_waiting
         threads = working + limits.max_watchers + limits.max_streams + INTERNAL_THREADS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rpc")
+        edge = Edge(limits.max_request_s)
         self._server = grpc.server(
             self._pool,
+            interceptors=[AccessGuard(edge, services.identities)],
             options=[
                 ("grpc.max_receive_message_length", limits.max_message_bytes),
                 ("grpc.max_send_message_length", limits.max_message_bytes),
@@ -134,7 +141,6 @@ class RpcServer:
             ],
             maximum_concurrent_rpcs=threads,
         )
-        edge = Edge(limits.max_request_s)
         karyotype_pb2_grpc.add_KaryotypeServiceServicer_to_server(
             KaryotypeServicer(edge, services.analyzer), self._server
         )
@@ -206,6 +212,8 @@ def _open_inference(edge: Edge, services: Services, limits: ServerLimits) -> Ope
         services.checkup,
         InferCalls(services.regions, statistics, limits.max_message_bytes),
         services.regions,
+        services.control,
+        services.identities,
         statistics,
         limits.max_streams,
     )

@@ -24,6 +24,7 @@ STATUS_OF: dict[type[errors.ApplianceError], grpc.StatusCode] = {
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
+    errors.NotAuthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.NotOffered: grpc.StatusCode.UNIMPLEMENTED,
     errors.LimitExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,

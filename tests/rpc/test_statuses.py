@@ -34,6 +34,7 @@ EXPECTED = {
     errors.NotFound: "NOT_FOUND",
     errors.AlreadyExists: "ALREADY_EXISTS",
     errors.NotAllowed: "PERMISSION_DENIED",
+    errors.NotAuthenticated: "UNAUTHENTICATED",
     errors.NotOffered: "UNIMPLEMENTED",
     errors.LimitExceeded: "RESOURCE_EXHAUSTED",
     errors.DeadlineExceeded: "DEADLINE_EXCEEDED",

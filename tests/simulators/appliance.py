@@ -13,6 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from appliance.analysis import Box, Finding
+from appliance.callers import CallerRole, TokenFile
 from appliance.cases import CaseDesk, CaseLedger, CaseLimits
 from appliance.chest_xray.artist import FilmArtist
 from appliance.chest_xray.pipeline import ChestXrayPipeline
@@ -23,13 +24,14 @@ from appliance.imaging import ImageDecoder, ImageLimits, encode_png
 from appliance.inference import Admission, Inference, InferenceService, QueueRules, RequestContext
 from appliance.karyotype.artist import MetaphaseArtist
 from appliance.karyotype.cascade import KaryotypePipeline
+from appliance.models.control import ModelControl
 from appliance.models.manifest import Role
 from appliance.models.reference import REFERENCE_CONTRACTS
 from appliance.models.registry import ModelRegistry
 from appliance.phantoms.demo import demo_chest_film
 from appliance.phantoms.metaphase import metaphase_phantom
 from appliance.results import ResultStore, Retention
-from appliance.rpc import RpcServer, ServerLimits, Services
+from appliance.rpc import Identities, RpcServer, ServerLimits, Services
 from appliance.rpc.readiness import OVERALL
 from appliance.rpc.server import SERVICE_NAMES
 from appliance.service import Analyzer, Checkup
@@ -120,6 +122,7 @@ class Bench:
         self.truth = demo_truth()
         self.film_png = film_png()
         self.engines = BothEngines()
+        self.local_roles: tuple[CallerRole, ...] = tuple(CallerRole)
         self._resources = ExitStack()
 
     def __enter__(self) -> Bench:
@@ -170,6 +173,8 @@ class Bench:
             self.inference,
             self.regions,
             self.cases,
+            ModelControl(self.models, lambda: []),
+            Identities(TokenFile(self.folder / "tokens.json"), self.local_roles, ()),
             max_batch=8,
         )
 
