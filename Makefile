@@ -10,7 +10,7 @@ ARGS ?=
 DEMO_DIR ?= demo
 
 .PHONY: help setup setup-daemon demo test check format lint types imports proto proto-check lock \
-        wheelhouse install-size bench-cascade bench-priority accuracy
+        wheelhouse install-size bench-cascade bench-priority bench-serving accuracy
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -64,6 +64,9 @@ bench-cascade: setup ## end to end against the bare engines, INT8 against FP32, 
 
 bench-priority: setup ## an interactive request's p99 while a batch job saturates the box, against its limit
 	@$(PY) -m bench.priority $(ARGS)
+
+bench-serving: setup ## against the bare engine, Triton, PyTriton, MLServer and Ray Serve (makes their environments; needs libpython3)
+	@$(PY) -m bench.serving $(ARGS)
 
 accuracy: setup ## docs/accuracy.md from the real test spreads (APPLIANCE_TEST_DATA or ../shared/data)
 	@$(PY) -m bench.accuracy $(ARGS)

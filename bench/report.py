@@ -69,7 +69,11 @@ def summarise(name: str, samples: Sequence[float], unit: str, target: Target | N
 
 
 def publish(
-    name: str, rows: Sequence[Row], raw: Mapping[str, Sequence[float]], directory: Path = RESULTS
+    name: str,
+    rows: Sequence[Row],
+    raw: Mapping[str, Sequence[float]],
+    directory: Path = RESULTS,
+    details: Mapping[str, object] | None = None,
 ) -> Path:
     """Print the samples and the rows, write the rows to DIRECTORY/NAME.json, return that path.
 
@@ -78,6 +82,7 @@ def publish(
         rows: what was found.
         raw: every sample, by what was measured; printed only.
         directory: where results are kept.
+        details: what else goes into the file: tables behind the rows.
     """
     for label, samples in raw.items():
         print(f"{label}: " + " ".join(f"{sample:.2f}" for sample in samples))
@@ -94,6 +99,7 @@ def publish(
         "commit": commit(),
         "machine": machine(),
         "rows": [asdict(row) | {"target": str(row.target) if row.target else None} for row in rows],
+        **(details or {}),
     }
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.json"

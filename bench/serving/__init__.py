@@ -1,0 +1,1 @@
+"""Ours against the bare engine and against the servers that can be had for Python models, side by side."""

@@ -1,0 +1,1 @@
+"""Servers of others with the same work behind them; each module runs in its peer's own environment."""
