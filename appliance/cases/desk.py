@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from appliance.analysis import Analysis, Modality, Spread
@@ -54,7 +54,7 @@ class ReviewView:
     result_id: str
     reviewed: Reviewed
     events: tuple[ReviewEvent, ...]  # all of them, oldest first
-    renderings: dict[str, bytes]  # "overlay", "karyogram" → PNG
+    renderings: dict[str, bytes]  # "overlay", "karyogram.png" … → file
 
 
 class CaseDesk:
@@ -229,12 +229,11 @@ class CaseDesk:
             return {}
         image = self._analyzer.read_metaphase(picture, context)
         _check_same(image, analysis)
-        draw: dict[str, Callable[[Image, Spread], bytes]] = {}
-        if picture.overlay:
-            draw["overlay"] = self._artist.overlay
-        if picture.karyogram:
-            draw["karyogram"] = self._artist.karyogram
-        return {name: drawer(image, spread) for name, drawer in draw.items()}
+        pictures = {"overlay": self._artist.overlay(image, spread)} if picture.overlay else {}
+        for page_format in picture.karyogram_formats:
+            drawn = self._artist.karyogram(image, spread, page_format)
+            pictures[f"karyogram.{page_format.value}"] = drawn
+        return pictures
 
 
 def _fold(file: SpreadFile) -> Reviewed:

@@ -51,6 +51,15 @@ class Failure:
     is_flag=True,
     help="Write NAME.sr.dcm as well, a DICOM structured report, for each film that is a DICOM file.",
 )
+@click.option(
+    "--karyogram-format",
+    "karyogram_formats",
+    type=click.Choice(["png", "svg", "pdf"]),
+    multiple=True,
+    default=("png",),
+    show_default=True,
+    help="Kind of file for karyograms; may be given several times.",
+)
 @server_option
 def analyze(
     paths: tuple[Path, ...],
@@ -58,9 +67,11 @@ def analyze(
     modality: str | None,
     pixel_size_um: float | None,
     dicom_sr: bool,
+    karyogram_formats: tuple[str, ...],
     server: str | None,
 ) -> None:
-    """Analyse images and write for each NAME.json, NAME.overlay.png and, for a spread, NAME.karyogram.png.
+    """Analyse images and write for each NAME.json, NAME.overlay.png and, for a spread, the karyogram
+    (NAME.karyogram.png, or .svg, or .pdf).
 
     PATHS are files or folders (with all below them). A running daemon does the work; where there is none,
     one is started for the occasion. Exit status 1 if a file could not be analysed; the others are done all
@@ -71,7 +82,9 @@ def analyze(
     output.mkdir(parents=True, exist_ok=True)
     chosen = Modality(modality) if modality else None
     with any_daemon(server) as client:
-        failures = list(_analyze_all(client, inputs, output, chosen, pixel_size_um, dicom_sr, console))
+        failures = list(
+            _analyze_all(client, inputs, output, chosen, pixel_size_um, dicom_sr, karyogram_formats, console)
+        )
     done = len(inputs) - len(failures)
     console.print(
         f"{done} of {len(inputs)} analysed; the results are in {escape(str(output))}", highlight=False
@@ -91,6 +104,7 @@ def _analyze_all(
     chosen: Modality | None,
     pixel_size_um: float | None,
     dicom_sr: bool,
+    karyogram_formats: Sequence[str],
     console: Console,
 ) -> Iterator[Failure]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -102,7 +116,8 @@ def _analyze_all(
                 data = path.read_bytes()
                 kind = modality_of(data, chosen)
                 report = dicom_sr and kind is Modality.CHEST_XRAY and is_dicom(data)
-                write_outputs(analyze_bytes(client, data, kind, name, pixel_size_um, report), output, name)
+                reply = analyze_bytes(client, data, kind, name, pixel_size_um, report, karyogram_formats)
+                write_outputs(reply, output, name)
                 if dicom_sr and not report:
                     progress.console.print(
                         f"{escape(shown(path))} is no DICOM film: no {escape(name)}.sr.dcm for it",
@@ -124,6 +139,7 @@ def analyze_bytes(
     request_id: str,
     pixel_size_um: float | None = None,
     structured_report: bool = False,
+    karyogram_formats: Sequence[str] = ("png",),
 ) -> Reply:
     """Send one encoded image and ask for every picture; CallError with the daemon's reason."""
     if modality is Modality.METAPHASE:
@@ -133,7 +149,12 @@ def analyze_bytes(
                 pixel_size_um=pixel_size_um,
                 request_id=_request_id(request_id),
                 render=analysis_pb2.RenderOptions(
-                    overlay=True, karyogram=True, structured_report=structured_report
+                    overlay=True,
+                    karyogram_formats=[
+                        analysis_pb2.PageFormat.Value(f"PAGE_FORMAT_{each.upper()}")
+                        for each in karyogram_formats
+                    ],
+                    structured_report=structured_report,
                 ),
             ),
             REQUEST_S,

@@ -27,6 +27,8 @@ def write_outputs(reply: Reply, folder: Path, name: str) -> list[Path]:
     pictures = {
         f"{name}.overlay.png": reply.renderings.overlay_png,
         f"{name}.karyogram.png": reply.renderings.karyogram_png,
+        f"{name}.karyogram.svg": reply.renderings.karyogram_svg,
+        f"{name}.karyogram.pdf": reply.renderings.karyogram_pdf,
         f"{name}.sr.dcm": reply.renderings.structured_report_dicom,
     }
     numbers = copy.deepcopy(reply)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.analysis import Spread
 from appliance.imaging.image import Image
+from appliance.imaging.page import PageFormat
 from appliance.karyotype.karyogram import draw_karyogram
 from appliance.karyotype.overlay import draw_overlay
 
@@ -15,6 +16,6 @@ class MetaphaseArtist:
         """The input with outlines, classes and confidences; PNG."""
         return draw_overlay(image.grey, spread)
 
-    def karyogram(self, image: Image, spread: Spread) -> bytes:
-        """The chromosomes in ISCN order, p arms up; PNG."""
-        return draw_karyogram(image.grey, spread)
+    def karyogram(self, image: Image, spread: Spread, page_format: PageFormat = PageFormat.PNG) -> bytes:
+        """The chromosomes in ISCN order, p arms up."""
+        return draw_karyogram(image.grey, spread, page_format=page_format)

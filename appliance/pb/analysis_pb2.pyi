@@ -176,6 +176,34 @@ QUALITY_FLAG_TURNED_UPRIGHT: QualityFlag.ValueType  # 13
 """The header says that the film lies or is mirrored: the model saw it upright, boxes are as it was sent."""
 Global___QualityFlag: _TypeAlias = QualityFlag  # noqa: Y015
 
+class _PageFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PageFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PageFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PAGE_FORMAT_UNSPECIFIED: _PageFormat.ValueType  # 0
+    """Not said: refused."""
+    PAGE_FORMAT_PNG: _PageFormat.ValueType  # 1
+    """Pixels, A4 across at 212 dpi."""
+    PAGE_FORMAT_SVG: _PageFormat.ValueType  # 2
+    """Text and lines as vectors, chromosomes embedded."""
+    PAGE_FORMAT_PDF: _PageFormat.ValueType  # 3
+    """The same for print."""
+
+class PageFormat(_PageFormat, metaclass=_PageFormatEnumTypeWrapper):
+    """Kind of file that a karyogram is drawn as; the layout is the same in all."""
+
+PAGE_FORMAT_UNSPECIFIED: PageFormat.ValueType  # 0
+"""Not said: refused."""
+PAGE_FORMAT_PNG: PageFormat.ValueType  # 1
+"""Pixels, A4 across at 212 dpi."""
+PAGE_FORMAT_SVG: PageFormat.ValueType  # 2
+"""Text and lines as vectors, chromosomes embedded."""
+PAGE_FORMAT_PDF: PageFormat.ValueType  # 3
+"""The same for print."""
+Global___PageFormat: _TypeAlias = PageFormat  # noqa: Y015
+
 class _View:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -277,22 +305,28 @@ class RenderOptions(_message.Message):
     OVERLAY_FIELD_NUMBER: _builtins.int
     KARYOGRAM_FIELD_NUMBER: _builtins.int
     STRUCTURED_REPORT_FIELD_NUMBER: _builtins.int
+    KARYOGRAM_FORMATS_FIELD_NUMBER: _builtins.int
     overlay: _builtins.bool
     """The input with outlines or boxes, classes and confidences drawn on it."""
     karyogram: _builtins.bool
     """The karyogram in ISCN order, p arms up; metaphase only."""
     structured_report: _builtins.bool
     """A DICOM structured report (TID 1500); only of a chest film that came as DICOM."""
+    @_builtins.property
+    def karyogram_formats(self) -> _containers.RepeatedScalarFieldContainer[Global___PageFormat.ValueType]:
+        """The karyogram as these files; `karyogram` alone means PNG. Metaphase only."""
+
     def __init__(
         self,
         *,
         overlay: _builtins.bool = ...,
         karyogram: _builtins.bool = ...,
         structured_report: _builtins.bool = ...,
+        karyogram_formats: _abc.Iterable[Global___PageFormat.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram", b"karyogram", "overlay", b"overlay", "structured_report", b"structured_report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram", b"karyogram", "karyogram_formats", b"karyogram_formats", "overlay", b"overlay", "structured_report", b"structured_report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -307,22 +341,30 @@ class Renderings(_message.Message):
     OVERLAY_PNG_FIELD_NUMBER: _builtins.int
     KARYOGRAM_PNG_FIELD_NUMBER: _builtins.int
     STRUCTURED_REPORT_DICOM_FIELD_NUMBER: _builtins.int
+    KARYOGRAM_SVG_FIELD_NUMBER: _builtins.int
+    KARYOGRAM_PDF_FIELD_NUMBER: _builtins.int
     overlay_png: _builtins.bytes
     """PNG file."""
     karyogram_png: _builtins.bytes
     """PNG file."""
     structured_report_dicom: _builtins.bytes
     """DICOM file with the patient and study of the film that was sent; the appliance keeps none of it."""
+    karyogram_svg: _builtins.bytes
+    """SVG file."""
+    karyogram_pdf: _builtins.bytes
+    """PDF file."""
     def __init__(
         self,
         *,
         overlay_png: _builtins.bytes = ...,
         karyogram_png: _builtins.bytes = ...,
         structured_report_dicom: _builtins.bytes = ...,
+        karyogram_svg: _builtins.bytes = ...,
+        karyogram_pdf: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram_png", b"karyogram_png", "overlay_png", b"overlay_png", "structured_report_dicom", b"structured_report_dicom"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram_pdf", b"karyogram_pdf", "karyogram_png", b"karyogram_png", "karyogram_svg", b"karyogram_svg", "overlay_png", b"overlay_png", "structured_report_dicom", b"structured_report_dicom"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,7 +23,7 @@ from appliance.cases.edits import (
 )
 from appliance.errors import EditRefused, InvalidInput
 from appliance.pb import case_pb2, review_pb2
-from appliance.rpc.reading import read_image
+from appliance.rpc.reading import read_image, read_karyogram_formats
 from appliance.service import AnalysisRequest
 
 KINDS = {
@@ -64,7 +64,7 @@ def read_added_image(message: case_pb2.AddSpreadRequest) -> AnalysisRequest:
         pixel_size_um=message.pixel_size_um if message.HasField("pixel_size_um") else None,
         request_id=message.request_id,
         overlay=message.render.overlay,
-        karyogram=message.render.karyogram,
+        karyogram_formats=read_karyogram_formats(message.render),
         structured_report=message.render.structured_report,
     )
 
@@ -78,12 +78,12 @@ def read_picture(message: ReviewRequest) -> AnalysisRequest | None:
     """
     if message.render.structured_report:
         raise InvalidInput("expected a review without a DICOM structured report: those are about films")
-    if not (message.render.overlay or message.render.karyogram):
+    if not (message.render.overlay or read_karyogram_formats(message.render)):
         return None
     return AnalysisRequest(
         image=read_image(message, message.WhichOneof("image")),
         overlay=message.render.overlay,
-        karyogram=message.render.karyogram,
+        karyogram_formats=read_karyogram_formats(message.render),
     )
 
 

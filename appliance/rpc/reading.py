@@ -9,6 +9,7 @@ import json
 from appliance.analysis import Modality
 from appliance.errors import DtypeMismatch, EmptyInput, InvalidInput
 from appliance.imaging import PixelType
+from appliance.imaging.page import PageFormat
 from appliance.inference import Priority
 from appliance.pb import analysis_pb2, case_pb2, chest_xray_pb2, karyotype_pb2, review_pb2
 from appliance.results import PageMark
@@ -33,6 +34,11 @@ MODALITIES = {
 DEFAULT_PAGE = 50
 MAX_PAGE = 500
 
+PAGE_FORMATS = {
+    analysis_pb2.PAGE_FORMAT_PNG: PageFormat.PNG,
+    analysis_pb2.PAGE_FORMAT_SVG: PageFormat.SVG,
+    analysis_pb2.PAGE_FORMAT_PDF: PageFormat.PDF,
+}
 AnalyzeRequest = karyotype_pb2.AnalyzeMetaphaseRequest | chest_xray_pb2.AnalyzeChestXrayRequest
 ImageRequest = (
     AnalyzeRequest | case_pb2.AddSpreadRequest | review_pb2.SubmitReviewRequest | review_pb2.GetReviewRequest
@@ -52,7 +58,7 @@ def read_analysis(message: AnalyzeRequest) -> AnalysisRequest:
         pixel_size_um=message.pixel_size_um if message.HasField("pixel_size_um") else None,
         request_id=message.request_id,
         overlay=message.render.overlay,
-        karyogram=message.render.karyogram,
+        karyogram_formats=read_karyogram_formats(message.render),
         structured_report=message.render.structured_report,
     )
 
@@ -94,6 +100,17 @@ def read_page_token(token: str) -> PageMark | None:
 def write_page_token(mark: PageMark) -> str:
     """The token that `read_page_token` reads."""
     return base64.urlsafe_b64encode(json.dumps([mark.created_ms, mark.result_id]).encode()).decode("ascii")
+
+
+def read_karyogram_formats(render: analysis_pb2.RenderOptions) -> tuple[PageFormat, ...]:
+    """Each format once, PNG where only a karyogram is asked for; InvalidInput for an unknown one."""
+    unknown = sorted({number for number in render.karyogram_formats if number not in PAGE_FORMATS})
+    if unknown:
+        raise InvalidInput(f"expected a karyogram as PNG, SVG or PDF and got format number {unknown[0]}")
+    wanted = {PAGE_FORMATS[number] for number in render.karyogram_formats}
+    if render.karyogram and not wanted:
+        wanted = {PageFormat.PNG}
+    return tuple(each for each in PageFormat if each in wanted)
 
 
 def read_image(message: ImageRequest, kind: str | None) -> bytes | RawImage:

@@ -233,6 +233,8 @@ def write_renderings(renderings: Mapping[str, bytes]) -> analysis_pb2.Renderings
         return None
     return analysis_pb2.Renderings(
         overlay_png=renderings.get("overlay", b""),
-        karyogram_png=renderings.get("karyogram", b""),
+        karyogram_png=renderings.get("karyogram.png", b""),
+        karyogram_svg=renderings.get("karyogram.svg", b""),
+        karyogram_pdf=renderings.get("karyogram.pdf", b""),
         structured_report_dicom=renderings.get("structured_report", b""),
     )

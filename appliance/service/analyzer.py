@@ -13,6 +13,7 @@ from appliance.clock import Clock, TimeOrderedIds
 from appliance.errors import InvalidInput, UnsuitableImage
 from appliance.imaging import Image, ImageDecoder, decode_raw, pixel_digest
 from appliance.imaging.film_tags import FilmReferences
+from appliance.imaging.page import PageFormat
 from appliance.inference import Admission, RequestContext
 from appliance.results import Companion, ResultStore
 from appliance.service.request import AnalysisRequest
@@ -45,8 +46,8 @@ class MetaphaseArtist(Protocol):
         """The input with outlines, classes and confidences; PNG."""
         ...
 
-    def karyogram(self, image: Image, spread: Spread) -> bytes:
-        """The chromosomes in ISCN order, p arms up; PNG."""
+    def karyogram(self, image: Image, spread: Spread, page_format: PageFormat) -> bytes:
+        """The chromosomes in ISCN order, p arms up."""
         ...
 
 
@@ -144,8 +145,9 @@ class Analyzer:
         pictures: dict[str, Callable[[], bytes]] = {}
         if request.overlay:
             pictures["overlay"] = partial(self._metaphase_artist.overlay, image, spread)
-        if request.karyogram:
-            pictures["karyogram"] = partial(self._metaphase_artist.karyogram, image, spread)
+        for page_format in request.karyogram_formats:
+            draw = partial(self._metaphase_artist.karyogram, image, spread, page_format)
+            pictures[f"karyogram.{page_format.value}"] = draw
         renderings, drawn = _draw(pictures)
         for report in drawn:
             tell(StageEvent(report, spread.region, (), spread.chromosomes))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from appliance.errors import InvalidInput
 from appliance.imaging import PixelType
+from appliance.imaging.page import PageFormat
 
 MAX_REQUEST_ID_CHARACTERS = 128
 
@@ -32,7 +33,7 @@ class AnalysisRequest:
     pixel_size_um: float | None = None  # micrometres per pixel
     request_id: str = ""  # the caller's own
     overlay: bool = False  # draw the result on the input
-    karyogram: bool = False  # draw the karyogram
+    karyogram_formats: tuple[PageFormat, ...] = ()  # draw the karyogram as these files
     structured_report: bool = False  # write a DICOM structured report; of DICOM films only
 
     def __post_init__(self) -> None:

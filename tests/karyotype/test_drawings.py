@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from appliance.analysis import Box, Polarity, QualityFlag, Spread
+from appliance import RESEARCH_USE_ONLY
+from appliance.analysis import Box, Deviation, DeviationKind, Polarity, QualityFlag, Spread
+from appliance.imaging.page import PageFormat
 from appliance.inference.request import RequestContext
 from appliance.karyotype.artist import MetaphaseArtist
 from appliance.karyotype.cascade import KaryotypePipeline
@@ -168,3 +170,28 @@ def test_a_neighbour_is_kept_out_of_the_soft_edge(male: SpreadTruth, spread: Spr
     parted = draw_sprite(male.grey, levels, touching, frame, 3.0, neighbours)
     assert parted.astype(int).sum() > alone.astype(int).sum()
     assert (parted.astype(int) >= alone.astype(int) - 1).all()
+
+
+@pytest.mark.parametrize("page_format", [PageFormat.SVG, PageFormat.PDF])
+def test_vector_pages_hold_every_chromosome(
+    male: SpreadTruth, spread: Spread, page_format: PageFormat
+) -> None:
+    page = draw_karyogram(male.grey, spread, "slide 7", page_format)
+    if page_format is PageFormat.SVG:
+        assert page.count(b"<image ") == spread.count
+        for words in (b">46,XY<", b">slide 7<", RESEARCH_USE_ONLY.encode(), b">22<"):
+            assert words in page
+    else:
+        assert page.startswith(b"%PDF-")
+        assert page.count(b"/SMask") >= spread.count
+
+
+def test_deviations_stand_on_the_page_and_end_where_it_ends(male: SpreadTruth, spread: Spread) -> None:
+    words = "45 objects: touching pair outlined as one at (412, 300), or monosomy 21"
+    one = Deviation(DeviationKind.COUNT, "", 46, 45, (), words)
+    page = draw_karyogram(male.grey, replace(spread, deviations=(one,)), page_format=PageFormat.SVG)
+    assert f">{words}<".encode() in page
+    long = replace(one, words=" ".join(["pieces of one chromosome"] * 40))
+    page = draw_karyogram(male.grey, replace(spread, deviations=(long,) * 9), page_format=PageFormat.SVG)
+    assert "chromosome …<".encode() in page
+    assert b">and 5 further deviations<" in page

@@ -55,13 +55,17 @@ def test_a_spread_and_its_json(wire: Wire) -> None:
             encoded=spread_png(),
             pixel_size_um=0.065,
             request_id="slide 7",
-            render=a.RenderOptions(overlay=True, karyogram=True),
+            render=a.RenderOptions(
+                overlay=True, karyogram=True, karyogram_formats=[a.PAGE_FORMAT_SVG, a.PAGE_FORMAT_PNG]
+            ),
         ),
         timeout=WAIT_S,
     )
     assert reply.notice == RESEARCH_USE_ONLY
     assert reply.renderings.overlay_png.startswith(b"\x89PNG")
     assert reply.renderings.karyogram_png.startswith(b"\x89PNG")
+    assert reply.renderings.karyogram_svg.startswith(b"<?xml")
+    assert not reply.renderings.karyogram_pdf
     reply.ClearField("renderings")
     tree = json.loads(to_json(reply))
     spread = tree["spread"]
@@ -282,3 +286,10 @@ def test_malformed_files_neither_crash_nor_hang_nor_leak(wire: Wire, bad_input: 
     assert set(answered) <= allowed, answered
     if len(sizes) > 2:
         assert sizes[-1] - sizes[1] < 100 << 20, sizes
+
+
+def test_a_karyogram_as_an_unknown_kind_of_file(wire: Wire) -> None:
+    render = a.RenderOptions(karyogram_formats=[77])
+    status, kind, words = refusal(wire, AnalyzeMetaphaseRequest(encoded=spread_png(), render=render))
+    assert (status, kind) == ("INVALID_ARGUMENT", "INVALID_INPUT")
+    assert "PNG, SVG or PDF and got format number 77" in words

@@ -18,6 +18,7 @@ from appliance.errors import (
     UnsuitableImage,
 )
 from appliance.imaging import PixelType
+from appliance.imaging.page import PageFormat
 from appliance.inference import RequestContext
 from appliance.service import AnalysisRequest, RawImage
 from tests.simulators.appliance import Bench, chest_dicom, spread_png
@@ -32,7 +33,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def test_a_spread_is_analysed_drawn_and_committed(bench: Bench) -> None:
     told: list[StageEvent] = []
     request = AnalysisRequest(
-        spread_png(), pixel_size_um=0.065, request_id="slide 7", overlay=True, karyogram=True
+        spread_png(),
+        pixel_size_um=0.065,
+        request_id="slide 7",
+        overlay=True,
+        karyogram_formats=tuple(PageFormat),
     )
     analysis = bench.analyzer.analyze_metaphase(request, RequestContext(), told.append)
     assert analysis.spread is not None
@@ -40,8 +45,11 @@ def test_a_spread_is_analysed_drawn_and_committed(bench: Bench) -> None:
     assert analysis.spread.pixel_size_um == 0.065
     assert {one.label for one in analysis.spread.chromosomes} == set(CHROMOSOME_LABELS)
     assert analysis.request_id == "slide 7"
-    assert set(analysis.renderings) == {"overlay", "karyogram"}
-    assert all(png.startswith(b"\x89PNG") for png in analysis.renderings.values())
+    assert set(analysis.renderings) == {"overlay", "karyogram.png", "karyogram.svg", "karyogram.pdf"}
+    starts = {name: picture[:5] for name, picture in analysis.renderings.items()}
+    assert starts.pop("karyogram.svg") == b"<?xml"
+    assert starts.pop("karyogram.pdf") == b"%PDF-"
+    assert set(starts.values()) == {b"\x89PNG\r"}
     names = [stage.stage for stage in analysis.stages]
     assert names == ["decode", "segment", "detect", "classify", "pair", "draw"]
     assert [event.report.stage for event in told] == names

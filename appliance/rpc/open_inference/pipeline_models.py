@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from appliance import RESEARCH_USE_ONLY, __version__
 from appliance.analysis import Analysis, QualityFlag, StageEvent
 from appliance.errors import InvalidInput
+from appliance.imaging.page import PageFormat
 from appliance.inference import RequestContext
 from appliance.models.registry import ModelState
 from appliance.rpc.open_inference.model import (
@@ -160,7 +161,7 @@ def read_wanted(tensors: Tensors, wanted: Wanted) -> AnalysisRequest:
         pixel_size_um=size_um,
         request_id=wanted.request_id,
         overlay=flag(wanted, "overlay"),
-        karyogram=flag(wanted, "karyogram"),
+        karyogram_formats=(PageFormat.PNG,) if flag(wanted, "karyogram") else (),
     )
 
 
