@@ -10,7 +10,7 @@ ARGS ?=
 DEMO_DIR ?= demo
 
 .PHONY: help setup setup-daemon demo test check format lint types imports proto proto-check lock \
-        wheelhouse install-size bench-cascade bench-priority bench-serving accuracy
+        wheelhouse install-size bench-cascade bench-priority bench-serving bench-case accuracy
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -61,6 +61,9 @@ install-size: ## install the daemon alone, print what it takes on disk
 
 bench-cascade: setup ## end to end against the bare engines, INT8 against FP32, memory, warm start
 	@$(PY) -m bench.cascade $(ARGS)
+
+bench-case: setup ## seconds per spread from the case client, and each stage's share of them
+	@$(PY) -m bench.case $(ARGS)
 
 bench-priority: setup ## an interactive request's p99 while a batch job saturates the box, against its limit
 	@$(PY) -m bench.priority $(ARGS)

@@ -13,6 +13,7 @@ import grpc
 
 from appliance.pb.appliance_pb2 import GetStatusRequest
 from appliance.pb.appliance_pb2_grpc import ApplianceServiceStub
+from appliance.pb.case_pb2_grpc import CaseServiceStub
 from appliance.pb.chest_xray_pb2_grpc import ChestXrayServiceStub
 from appliance.pb.karyotype_pb2_grpc import KaryotypeServiceStub
 
@@ -60,6 +61,7 @@ class BenchedDaemon:
                 ("grpc.max_reconnect_backoff_ms", 50),
             ],
         )
+        self.cases = CaseServiceStub(self._channel)
         self.karyotype = KaryotypeServiceStub(self._channel)
         self.chest_xray = ChestXrayServiceStub(self._channel)
         try:

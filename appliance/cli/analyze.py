@@ -147,7 +147,7 @@ def analyze_bytes(
             karyotype_pb2.AnalyzeMetaphaseRequest(
                 encoded=data,
                 pixel_size_um=pixel_size_um,
-                request_id=_request_id(request_id),
+                request_id=request_id_of(request_id),
                 render=analysis_pb2.RenderOptions(
                     overlay=True,
                     karyogram_formats=[
@@ -163,7 +163,7 @@ def analyze_bytes(
         chest_xray_pb2.AnalyzeChestXrayRequest(
             encoded=data,
             pixel_size_um=pixel_size_um,
-            request_id=_request_id(request_id),
+            request_id=request_id_of(request_id),
             render=analysis_pb2.RenderOptions(overlay=True, structured_report=structured_report),
         ),
         REQUEST_S,
@@ -178,5 +178,6 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-def _request_id(name: str) -> str:
+def request_id_of(name: str) -> str:
+    """A file's name as the caller's own id of a request: printable and not too long."""
     return "".join(letter for letter in name if letter.isprintable())[:128]

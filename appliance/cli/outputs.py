@@ -12,7 +12,7 @@ from pathlib import Path
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
-from appliance.pb import chest_xray_pb2, karyotype_pb2
+from appliance.pb import analysis_pb2, chest_xray_pb2, karyotype_pb2
 
 Reply = karyotype_pb2.AnalyzeMetaphaseResponse | chest_xray_pb2.AnalyzeChestXrayResponse
 
@@ -37,6 +37,13 @@ def write_outputs(reply: Reply, folder: Path, name: str) -> list[Path]:
     for file_name, content in contents.items():
         write_atomically(folder / file_name, content)
     return [folder / file_name for file_name in contents]
+
+
+def write_pictures(renderings: analysis_pb2.Renderings, folder: Path, name: str) -> None:
+    """Write NAME.karyogram.png and NAME.overlay.png, those that there are."""
+    for kind, png in (("karyogram", renderings.karyogram_png), ("overlay", renderings.overlay_png)):
+        if png:
+            write_atomically(folder / f"{name}.{kind}.png", png)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

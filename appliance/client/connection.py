@@ -94,6 +94,11 @@ class ApplianceClient:
     ) -> None:
         self.close()
 
+    @property
+    def channel(self) -> grpc.Channel:
+        """For the stubs of further services."""
+        return self._channel
+
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
@@ -102,29 +107,29 @@ class ApplianceClient:
         self, request: karyotype_pb2.AnalyzeMetaphaseRequest, timeout_s: float
     ) -> karyotype_pb2.AnalyzeMetaphaseResponse:
         """Analyse one metaphase image; CallError with the daemon's reason if it cannot."""
-        with _failures(self.address):
+        with call_errors(self.address):
             return self._karyotype.AnalyzeMetaphase(request, timeout=timeout_s)
 
     def analyze_chest_film(
         self, request: chest_xray_pb2.AnalyzeChestXrayRequest, timeout_s: float
     ) -> chest_xray_pb2.AnalyzeChestXrayResponse:
         """Analyse one chest film; CallError with the daemon's reason if it cannot."""
-        with _failures(self.address):
+        with call_errors(self.address):
             return self._chest_xray.AnalyzeChestXray(request, timeout=timeout_s)
 
     def status(self, timeout_s: float = QUICK_S) -> appliance_pb2.GetStatusResponse:
         """How the box is."""
-        with _failures(self.address):
+        with call_errors(self.address):
             return self._appliance.GetStatus(appliance_pb2.GetStatusRequest(), timeout=timeout_s)
 
     def self_test(self, timeout_s: float) -> appliance_pb2.RunSelfTestResponse:
         """Let the box test itself."""
-        with _failures(self.address):
+        with call_errors(self.address):
             return self._appliance.RunSelfTest(appliance_pb2.RunSelfTestRequest(), timeout=timeout_s)
 
     def get_result(self, result_id: str) -> analysis_pb2.Result:
         """One stored result."""
-        with _failures(self.address):
+        with call_errors(self.address):
             request = result_pb2.GetResultRequest(result_id=result_id)
             return self._results.GetResult(request, timeout=QUICK_S).result
 
@@ -135,7 +140,7 @@ class ApplianceClient:
         token = ""
         while True:
             request = result_pb2.ListResultsRequest(page_token=token, modality=modality)
-            with _failures(self.address):
+            with call_errors(self.address):
                 page = self._results.ListResults(request, timeout=QUICK_S)
             yield from page.results
             token = page.next_page_token
@@ -173,7 +178,8 @@ class ApplianceClient:
 
 
 @contextmanager
-def _failures(address: str) -> Iterator[None]:
+def call_errors(address: str) -> Iterator[None]:
+    """What gRPC raises inside becomes a CallError with the daemon's own words."""
     try:
         yield
     except grpc.RpcError as exc:
