@@ -109,10 +109,10 @@ def minimum_cost_assignment(cost: NDArray[np.float64]) -> NDArray[np.intp]:
         raise ValueError(f"expected at least {rows} columns for {rows} rows and got {columns}")
     if not np.isfinite(cost).all():
         raise ValueError("expected finite costs and got infinity or NaN")
-    row_dual = np.zeros(rows)
+    row_dual = cost.min(axis=1)
     column_dual = np.zeros(columns)
     row_of = np.full(columns, -1, dtype=np.intp)
-    for start in range(rows):
+    for start in _claim_cheapest(cost, row_dual, row_of):
         distance = np.full(columns, np.inf)
         before = np.full(columns, -1, dtype=np.intp)  # column visited before, -1 for the start
         done = np.zeros(columns, dtype=bool)
@@ -145,3 +145,21 @@ def minimum_cost_assignment(cost: NDArray[np.float64]) -> NDArray[np.intp]:
     taken = np.flatnonzero(row_of >= 0)
     answer[row_of[taken]] = taken
     return answer
+
+
+def _claim_cheapest(
+    cost: NDArray[np.float64], cheapest: NDArray[np.float64], row_of: NDArray[np.intp]
+) -> list[int]:
+    """Give each row, in `row_of`, a free column of its lowest cost; the rows that found none must be augmented.
+
+    With the rows' lowest costs as their duals this is a valid start of the search, and in a normal cell it
+    leaves only the few objects that compete for a class.
+    """
+    left = []
+    for row in range(cost.shape[0]):
+        free = np.flatnonzero((cost[row] <= cheapest[row]) & (row_of < 0))
+        if free.size:
+            row_of[free[0]] = row
+        else:
+            left.append(row)
+    return left

@@ -138,7 +138,8 @@ class KaryotypePipeline:
         stain = normalise_stain(image.grey, levels)
         height, width = stain.shape
         half = scaled_field(stain, FIELD_SCALE)
-        network_input, placement = field_input(stain)
+        network_input, placement = field_input(half, max_scale=1.0)
+        placement = placement.after(FIELD_SCALE)
         logits = stage.infer(Role.KARYOTYPE_SEGMENTER, {"image": network_input})["logits"]
         classes = field_map(logits, placement, width, height)
         search = find_region(classes, width, height, self._settings.region)

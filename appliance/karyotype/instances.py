@@ -31,6 +31,8 @@ _OUTSIDE_TRUST = 0.8
 """Factor on probabilities carried on beyond the box, so that every object inside its own box comes first."""
 _SLIVER = np.ones((5, 5), np.uint8)
 """What is thinner than this is a neighbour's edge: the thinnest chromosome is 15 pixels wide."""
+_OTSU_LEVELS = 200.0
+"""Levels of a stain of 1 where Otsu's threshold is looked for."""
 _STAIN_SHARE = 0.4
 """Otsu's threshold is lowered to this share: end bands are pale, and boxes are drawn out to the pale rim."""
 
@@ -170,19 +172,21 @@ def _paste(candidate: Candidate, shape: tuple[int, ...]) -> _Pasted | None:
         ),
         dtype=np.float32,
     )
-    columns, rows = np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5
-    outside = ((columns < x0) | (columns > x1))[None] | ((rows < y0) | (rows > y1))[:, None]
-    probability[outside] *= np.float32(_OUTSIDE_TRUST)
+    # Pixels whose centre lies beyond the box; where two sides meet, both factors apply.
+    probability[:, : max(0, math.ceil(x0 - 0.5) - left)] *= _OUTSIDE_TRUST
+    probability[:, max(0, math.floor(x1 - 0.5) + 1 - left) :] *= _OUTSIDE_TRUST
+    probability[: max(0, math.ceil(y0 - 0.5) - top)] *= _OUTSIDE_TRUST
+    probability[max(0, math.floor(y1 - 0.5) + 1 - top) :] *= _OUTSIDE_TRUST
     window = (slice(top, bottom), slice(left, right))
     return _Pasted(left, top, window, probability, candidate)
 
 
 def _stain_threshold(stain: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
     """Otsu's threshold (1979) between object and background, at most a third of the object's own stain."""
-    values = np.clip(stain * 200.0, 0.0, 255.0).astype(np.uint8)
+    values = cv2.convertScaleAbs(stain, alpha=_OTSU_LEVELS)
     otsu = float(cv2.threshold(values, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0])
-    own = float(stain[inside].mean()) if inside.any() else 0.0
-    return max(0.05, min(_STAIN_SHARE * otsu / 200.0, own * _OWN_STAIN_SHARE))
+    own = float(cv2.mean(stain, inside.view(np.uint8))[0])
+    return max(0.05, min(_STAIN_SHARE * otsu / _OTSU_LEVELS, own * _OWN_STAIN_SHARE))
 
 
 def _solid(mask: NDArray[np.bool_], own: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -192,21 +196,35 @@ def _solid(mask: NDArray[np.bool_], own: NDArray[np.bool_]) -> NDArray[np.bool_]
     the neighbour's own mask claims it.
     """
     opened = cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, _SLIVER)
-    number, parts = cv2.connectedComponents(opened)
-    areas = np.bincount(parts.ravel(), minlength=number)
-    owned = np.bincount(parts[own], minlength=number)
-    areas[0] = owned[0] = 0
-    main = int(np.argmax(owned)) or int(np.argmax(areas))
-    keep = (areas >= _CRUMB_SHARE * areas[main]) & (owned >= _OWN_SHARE * areas)
-    keep[0], keep[main] = False, main > 0
-    kept = np.asarray(keep[parts], dtype=np.bool_)
-    number, gaps = cv2.connectedComponents((~kept).view(np.uint8), connectivity=4)
+    number, parts, stats, _ = cv2.connectedComponentsWithStats(opened)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    areas[0] = 0
+    main = int(np.argmax(areas))
+    kept = opened.view(np.bool_)
     if number > 2:
-        hole = np.bincount(gaps.ravel(), minlength=number) <= _HOLE_SHARE * areas[main]
-        for border in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
-            hole[border] = False
-        kept |= hole[gaps]
+        owned = np.bincount(parts[own], minlength=number)
+        owned[0] = 0
+        main = int(np.argmax(owned)) or main
+        keep = (areas >= _CRUMB_SHARE * areas[main]) & (owned >= _OWN_SHARE * areas)
+        keep[0], keep[main] = False, True
+        kept = np.asarray(keep[parts], dtype=np.bool_)
+    _fill_holes(kept, _HOLE_SHARE * float(areas[main]))
     return kept
+
+
+def _fill_holes(mask: NDArray[np.bool_], most_px: float) -> None:
+    """Fill, in place, gaps of at most `most_px` pixels that the mask encloses."""
+    number, gaps, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=4)
+    if number <= 2:
+        return
+    height, width = mask.shape
+    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
+    enclosed = (left > 0) & (top > 0) & (right < width) & (bottom < height)
+    hole = enclosed & (stats[:, cv2.CC_STAT_AREA] <= most_px)
+    hole[0] = False  # the mask itself
+    if hole.any():
+        mask |= hole[gaps]
 
 
 def _instance(pasted: _Pasted, mask: NDArray[np.bool_], min_mask_px: int) -> Instance | None:

@@ -26,7 +26,9 @@ def outline(instance: Instance) -> tuple[Polygon, ...]:
         One polygon for each connected part, largest first.
     """
     # Traced on a doubled grid: there a border runs through quarter pixels, not through pixel centres.
-    doubled = np.repeat(np.repeat(instance.mask.astype(np.uint8), _OVERSAMPLE, axis=0), _OVERSAMPLE, axis=1)
+    doubled = cv2.resize(
+        instance.mask.view(np.uint8), None, fx=_OVERSAMPLE, fy=_OVERSAMPLE, interpolation=cv2.INTER_NEAREST
+    )
     contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     polygons = []
     for contour in sorted(contours, key=cv2.contourArea, reverse=True):

@@ -71,11 +71,12 @@ def find_region(field: FieldMap, width: int, height: int, settings: RegionSettin
     nothing = RegionSearch(None, 0, kept_px * area_unit, nucleus_px)
     if kept_px * area_unit < settings.min_spread_px:
         return nothing
-    number, groups = _groups(objects, settings.join_ratio * typical_length)
+    distance = cv2.distanceTransform((~objects).view(np.uint8), cv2.DIST_L2, 3)
+    number, groups = _groups(distance, settings.join_ratio * typical_length)
     sizes = np.bincount(groups[objects], minlength=number)
     sizes[0] = 0
     main = int(np.argmax(sizes))
-    near = _groups(objects, settings.straggler_ratio * typical_length)[1]
+    near = _groups(distance, settings.straggler_ratio * typical_length)[1]
     near_main = near == near[groups == main][0]
     members = groups == main
     spreads = 1
@@ -94,7 +95,7 @@ def find_region(field: FieldMap, width: int, height: int, settings: RegionSettin
 
 def _objects(field: FieldMap, settings: RegionSettings) -> tuple[NDArray[np.bool_], float, float]:
     """Chromosome pixels without crumbs, their number, and the typical object's length in network pixels."""
-    number, parts, stats, _ = cv2.connectedComponentsWithStats(field.chromosome.astype(np.uint8))
+    number, parts, stats, _ = cv2.connectedComponentsWithStats(field.chromosome.view(np.uint8))
     areas = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
     keep = areas >= settings.min_object_px * field.scale * field.scale
     keep[0] = False
@@ -104,10 +105,14 @@ def _objects(field: FieldMap, settings: RegionSettings) -> tuple[NDArray[np.bool
     return keep[parts], float(areas[keep].sum()), float(np.median(sides))
 
 
-def _groups(objects: NDArray[np.bool_], gap: float) -> tuple[int, NDArray[np.int32]]:
-    """Label pixels so that objects at most `gap` network pixels apart share a label; 0 is far from all."""
-    distance = cv2.distanceTransform((~objects).astype(np.uint8), cv2.DIST_L2, 3)
-    number, groups = cv2.connectedComponents((distance <= gap / 2.0).astype(np.uint8))
+def _groups(distance: NDArray[np.float32], gap: float) -> tuple[int, NDArray[np.int32]]:
+    """Label pixels so that objects at most `gap` network pixels apart share a label; 0 is far from all.
+
+    Args:
+        distance: (h, w) network pixels to the nearest object.
+        gap: network pixels.
+    """
+    number, groups = cv2.connectedComponents((distance <= gap / 2.0).view(np.uint8))
     return number, np.asarray(groups, dtype=np.int32)
 
 

@@ -51,7 +51,7 @@ def stain_range(grey: NDArray[np.uint8]) -> StainRange:
     Args:
         grey: (H, W) uint8, dark stain on a light background.
     """
-    histogram = np.bincount(grey.ravel(), minlength=256).astype(np.float64)
+    histogram = cv2.calcHist([grey], [0], None, [256], [0.0, 256.0]).ravel().astype(np.float64)
     # Saturated white is a crop's or a scanner's fill as often as it is background: both are "no stain".
     smooth = np.convolve(histogram, np.ones(5) / 5.0, mode="same")
     cumulative = np.cumsum(histogram)
@@ -90,6 +90,10 @@ class Placement:
         """Map (…, 2) points from the network's input back to the image, in pixels."""
         offset = np.array([self.left, self.top], dtype=np.float32)
         return np.asarray((xy - offset) / np.float32(self.scale), dtype=np.float32)
+
+    def after(self, scale: float) -> Placement:
+        """This placement for an image that was scaled by `scale` before it was placed."""
+        return Placement(self.scale * scale, self.left, self.top)
 
 
 def resize(image: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
@@ -143,6 +147,15 @@ def crop_scale(areas: NDArray[np.float64]) -> float:
     return math.sqrt(CROP_MEDIAN_AREA / max(float(np.median(areas)), 1.0))
 
 
+def _row_ends(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of each row's first and last pixel: no pixel of the mask lies outside of their hull."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    occupied = mask[rows]
+    first = occupied.argmax(axis=1)
+    last = mask.shape[1] - 1 - occupied[:, ::-1].argmax(axis=1)
+    return np.concatenate([rows, rows]), np.concatenate([first, last])
+
+
 def upright_crop(
     stain: NDArray[np.float32],
     mask: NDArray[np.bool_],
@@ -161,7 +174,7 @@ def upright_crop(
         (CROP_HEIGHT, CROP_WIDTH) float32; 0 outside of the chromosome.
     """
     turn = long_axis_angle(mask) if turn_degrees is None else turn_degrees
-    rows, columns = np.nonzero(mask)
+    rows, columns = _row_ends(mask)
     radians = math.radians(turn)
     cosine, sine = math.cos(radians), math.sin(radians)
     # A counter-clockwise turn with y pointing down: x' = x·cos + y·sin, y' = -x·sin + y·cos.
