@@ -196,35 +196,31 @@ def _solid(mask: NDArray[np.bool_], own: NDArray[np.bool_]) -> NDArray[np.bool_]
     the neighbour's own mask claims it.
     """
     opened = cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, _SLIVER)
-    number, parts, stats, _ = cv2.connectedComponentsWithStats(opened)
-    areas = stats[:, cv2.CC_STAT_AREA]
-    areas[0] = 0
-    main = int(np.argmax(areas))
+    number, parts = cv2.connectedComponents(opened)
     kept = opened.view(np.bool_)
     if number > 2:
+        areas = np.bincount(parts.ravel(), minlength=number)
         owned = np.bincount(parts[own], minlength=number)
-        owned[0] = 0
-        main = int(np.argmax(owned)) or main
+        areas[0] = owned[0] = 0
+        main = int(np.argmax(owned)) or int(np.argmax(areas))
         keep = (areas >= _CRUMB_SHARE * areas[main]) & (owned >= _OWN_SHARE * areas)
         keep[0], keep[main] = False, True
         kept = np.asarray(keep[parts], dtype=np.bool_)
-    _fill_holes(kept, _HOLE_SHARE * float(areas[main]))
+        _fill_holes(kept, _HOLE_SHARE * float(areas[main]))
+    elif number == 2:
+        _fill_holes(kept, _HOLE_SHARE * float(np.count_nonzero(kept)))
     return kept
 
 
 def _fill_holes(mask: NDArray[np.bool_], most_px: float) -> None:
     """Fill, in place, gaps of at most `most_px` pixels that the mask encloses."""
-    number, gaps, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=4)
+    number, gaps = cv2.connectedComponents((~mask).view(np.uint8), connectivity=4)
     if number <= 2:
         return
-    height, width = mask.shape
-    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
-    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
-    enclosed = (left > 0) & (top > 0) & (right < width) & (bottom < height)
-    hole = enclosed & (stats[:, cv2.CC_STAT_AREA] <= most_px)
-    hole[0] = False  # the mask itself
-    if hole.any():
-        mask |= hole[gaps]
+    hole = np.bincount(gaps.ravel(), minlength=number) <= most_px
+    for border in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
+        hole[border] = False
+    mask |= hole[gaps]
 
 
 def _instance(pasted: _Pasted, mask: NDArray[np.bool_], min_mask_px: int) -> Instance | None:
