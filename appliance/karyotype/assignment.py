@@ -150,7 +150,7 @@ def minimum_cost_assignment(cost: NDArray[np.float64]) -> NDArray[np.intp]:
 def _claim_cheapest(
     cost: NDArray[np.float64], cheapest: NDArray[np.float64], row_of: NDArray[np.intp]
 ) -> list[int]:
-    """Give each row, in `row_of`, a free column of its lowest cost; the rows that found none must be augmented.
+    """Give each row, in `row_of`, a free column of its lowest cost; the rows that found none are returned.
 
     With the rows' lowest costs as their duals this is a valid start of the search, and in a normal cell it
     leaves only the few objects that compete for a class.

@@ -148,7 +148,7 @@ def crop_scale(areas: NDArray[np.float64]) -> float:
 
 
 def _row_ends(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of each row's first and last pixel: no pixel of the mask lies outside of their hull."""
+    """Rows and columns of each row's first and last pixel; the whole mask lies inside of their hull."""
     rows = np.flatnonzero(mask.any(axis=1))
     occupied = mask[rows]
     first = occupied.argmax(axis=1)
