@@ -71,7 +71,7 @@ def find_region(field: FieldMap, width: int, height: int, settings: RegionSettin
     nothing = RegionSearch(None, 0, kept_px * area_unit, nucleus_px)
     if kept_px * area_unit < settings.min_spread_px:
         return nothing
-    distance = cv2.distanceTransform((~objects).view(np.uint8), cv2.DIST_L2, 3)
+    distance = np.asarray(cv2.distanceTransform((~objects).view(np.uint8), cv2.DIST_L2, 3), np.float32)
     number, groups = _groups(distance, settings.join_ratio * typical_length)
     sizes = np.bincount(groups[objects], minlength=number)
     sizes[0] = 0
