@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from appliance.analysis import Polarity
 from appliance.karyotype.instances import Instance
-from appliance.models.preprocessing import crop_scale, long_axis_angle, upright_crop
+from appliance.models.preprocessing import CROP_HEIGHT, CROP_WIDTH, crop_scale, long_axis_angle, upright_crop
 
 _CONTEXT_PX = 4
 """Image pixels round a mask that the crop's interpolation may reach."""
@@ -45,15 +45,16 @@ def upright_crops(stain: NDArray[np.float32], instances: Sequence[Instance]) -> 
     if not instances:
         raise ValueError("expected at least one object to crop and got none")
     scale = crop_scale(np.array([instance.area_px for instance in instances], dtype=np.float64))
-    angles, crops = [], []
-    for instance in instances:
+    number = len(instances)
+    batch = np.empty((2 * number, 1, CROP_HEIGHT, CROP_WIDTH), dtype=np.float32)
+    angles = []
+    for index, instance in enumerate(instances):
         window, mask = _window(stain, instance)
         angle = long_axis_angle(instance.mask)
         angles.append(angle)
-        crops.append(upright_crop(window, mask, scale, angle))
-    upright = np.stack(crops)[:, None]
-    batch = np.concatenate([upright, upright[:, :, ::-1, ::-1]])
-    return UprightCrops(np.ascontiguousarray(batch), tuple(angles))
+        batch[index, 0] = crop = upright_crop(window, mask, scale, angle)
+        batch[number + index, 0] = crop[::-1, ::-1]
+    return UprightCrops(batch, tuple(angles))
 
 
 def _window(stain: NDArray[np.float32], instance: Instance) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

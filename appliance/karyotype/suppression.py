@@ -148,14 +148,23 @@ def touching(instances: Sequence[Instance], gap_px: int = 1) -> list[tuple[int, 
     """For each instance the others that touch or overlap it: at most `gap_px` free pixels between them."""
     reach = gap_px + 1
     kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    grown: dict[int, Instance] = {}
     links: list[set[int]] = [set() for _ in instances]
     for first, second in _meeting(instances, reach):
-        if first not in grown:
-            one = instances[first]
-            mask = cv2.dilate(np.pad(one.mask, reach).view(np.uint8), kernel) > 0
-            grown[first] = replace(one, left=one.left - reach, top=one.top - reach, mask=mask)
-        if shared_pixels(grown[first], instances[second]) > 0:
+        one, other = instances[first], instances[second]
+        # Only what lies within reach of the other's window can touch it.
+        rows = slice(max(one.top, other.rows.start - reach), min(one.rows.stop, other.rows.stop + reach))
+        columns = slice(
+            max(one.left, other.columns.start - reach), min(one.columns.stop, other.columns.stop + reach)
+        )
+        near = one.mask[_within(rows, one.top), _within(columns, one.left)]
+        grown = cv2.dilate(np.pad(near, reach).view(np.uint8), kernel).view(np.bool_)
+        border = replace(one, left=columns.start - reach, top=rows.start - reach, mask=grown)
+        if shared_pixels(border, other) > 0:
             links[first].add(second)
             links[second].add(first)
     return [tuple(sorted(link)) for link in links]
+
+
+def _within(span: slice, start: int) -> slice:
+    """A span of image pixels as indices into a window that begins at `start`."""
+    return slice(span.start - start, span.stop - start)
