@@ -102,7 +102,7 @@ def _objects(field: FieldMap, settings: RegionSettings) -> tuple[NDArray[np.bool
     if number <= 1 or not keep.any():
         return np.zeros_like(field.chromosome), 0.0, 0.0
     sides = np.maximum(stats[keep, cv2.CC_STAT_WIDTH], stats[keep, cv2.CC_STAT_HEIGHT])
-    return np.take(keep, parts), float(areas[keep].sum()), float(np.median(sides))
+    return np.take(keep, np.asarray(parts, np.int32)), float(areas[keep].sum()), float(np.median(sides))
 
 
 def _groups(distance: NDArray[np.float32], gap: float) -> tuple[int, NDArray[np.int32]]:
