@@ -230,4 +230,5 @@ class Analysis:
     spread: Spread | None = None  # exactly one of spread and film is set
     film: Film | None = None
     image_sha256: str = ""  # of a spread's decoded pixels, see imaging/digest.py; empty in results of old
+    repeat_of: str = ""  # the earlier result whose findings these are; empty where they were computed anew
     renderings: dict[str, bytes] = field(default_factory=dict, compare=False)  # name → file, as asked for

@@ -24,7 +24,14 @@ from appliance.dicom_out.device import device_uid
 from appliance.dicom_out.reports import DicomReports
 from appliance.errors import ConfigurationError, StorageUnavailable
 from appliance.imaging import ImageDecoder, ImageLimits
-from appliance.inference import Admission, InferenceService, QueueRules
+from appliance.inference import (
+    Admission,
+    InferenceService,
+    QueueRules,
+    RepeatCache,
+    RepeatingEngines,
+    RepeatLimits,
+)
 from appliance.karyotype.artist import MetaphaseArtist
 from appliance.karyotype.cascade import KaryotypePipeline
 from appliance.models.contract import Contract
@@ -35,7 +42,7 @@ from appliance.models.reference import REFERENCE_CONTRACTS
 from appliance.models.registry import EngineOpener, LoadEvent, ModelRegistry, ModelState
 from appliance.results import ResultStore, Retention
 from appliance.rpc import Identities, RpcServer, ServerLimits, Services, serving
-from appliance.service import Analyzer, Checkup
+from appliance.service import AnalysisRepeats, Analyzer, Checkup
 from appliance.shared_memory import RegionTable
 from appliance.systemd import Notifier, WatchdogThread
 from engines import (
@@ -171,6 +178,9 @@ class Daemon:
             self._store,
             self._clock,
             admission,
+            AnalysisRepeats(
+                RepeatCache(repeat_limits(config)), lambda role: self._models.status(role).identity
+            ),
         )
         limits = case_limits(config)
         self._ledger = CaseLedger(self._store, self._clock, limits)
@@ -181,7 +191,7 @@ class Daemon:
                 self._store,
                 self._checkup,
                 self._models,
-                inference,
+                RepeatingEngines(inference, RepeatCache(repeat_limits(config)), self._models.identity),
                 self._shared_memory(),
                 cases,
                 ModelControl(self._models, self._packs),
@@ -323,6 +333,11 @@ def identities(config: Config) -> Identities:
         [CallerRole(name) for name in access.local_roles],
         [CallerRole(name) for name in access.remote_roles],
     )
+
+
+def repeat_limits(config: Config) -> RepeatLimits:
+    """Of the answers that are kept; one such cache for analyses and one for raw tensors."""
+    return RepeatLimits(config.repeats.max_mib * MIB, config.repeats.max_entries)
 
 
 def image_limits(config: Config) -> ImageLimits:

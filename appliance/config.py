@@ -104,6 +104,13 @@ class InferenceConfig(_Section):
     drain_s: Annotated[float, Field(gt=0, le=600)] = 30.0  # how long a swap of models waits for the old one
 
 
+class RepeatsConfig(_Section):
+    """Answers kept for the same question again."""
+
+    max_mib: Annotated[int, Field(ge=0, le=1 << 20)] = 0  # 0 turns it off; analyses and raw tensors each
+    max_entries: Annotated[int, Field(ge=1, le=1 << 20)] = 1024  # each
+
+
 class SharedMemoryConfig(_Section):
     """POSIX shared memory that callers register (Open Inference Protocol)."""
 
@@ -158,6 +165,7 @@ class Config(_Section):
     server: ServerConfig = ServerConfig()
     images: ImagesConfig = ImagesConfig()
     inference: InferenceConfig = InferenceConfig()
+    repeats: RepeatsConfig = RepeatsConfig()
     shared_memory: SharedMemoryConfig = SharedMemoryConfig()
     access: AccessConfig = AccessConfig()
     results: ResultsConfig = ResultsConfig()

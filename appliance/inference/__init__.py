@@ -2,6 +2,7 @@
 
 from appliance.inference.admission import Admission
 from appliance.inference.discipline import QueueRules
+from appliance.inference.repeats import RepeatCache, RepeatingEngines, RepeatLimits
 from appliance.inference.request import Inference, ModelIdentity, Priority, RequestContext
 from appliance.inference.service import InferenceService, LaneLoad
 
@@ -13,5 +14,8 @@ __all__ = [
     "ModelIdentity",
     "Priority",
     "QueueRules",
+    "RepeatCache",
+    "RepeatLimits",
+    "RepeatingEngines",
     "RequestContext",
 ]

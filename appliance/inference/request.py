@@ -64,3 +64,4 @@ class Inference:
     engine_ms: float  # inside the bare engine call
     queue_ms: float  # from submission to the start of the engine call
     shared_by: int = 1  # calls that ran together in this engine call
+    repeated: bool | None = None  # kept from an earlier call; None: nobody looked

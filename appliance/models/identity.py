@@ -19,3 +19,4 @@ class ModelIdentity:
     device: str
     precision: str  # what the engine really computes in, as the adapter says it
     confidence: Confidence | None = None  # how its numbers become probabilities, if that was fitted
+    fingerprint: str = ""  # of the compiled form: the graph's bytes, the runtime, the device and its options

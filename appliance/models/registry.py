@@ -224,6 +224,11 @@ class ModelRegistry:
             with self._changed:
                 slot.loaded, slot.state = None, ModelState.UNAVAILABLE
 
+    def identity(self, role: Role) -> ModelIdentity:
+        """The model that a lease would give now; ModelUnavailable where there is none."""
+        with self.acquire(role) as lease:
+            return lease.identity
+
     def status(self, role: Role) -> ModelStatus:
         """How a role stands now."""
         with self._changed:
@@ -338,6 +343,7 @@ class ModelRegistry:
             device=info.device,
             precision=info.precision,
             confidence=manifest.confidence,
+            fingerprint=info.fingerprint,
         )
         return _Loaded(pack, engine, identity)
 

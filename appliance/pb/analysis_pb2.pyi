@@ -979,12 +979,17 @@ class Result(_message.Message):
     STAGES_FIELD_NUMBER: _builtins.int
     SPREAD_FIELD_NUMBER: _builtins.int
     FILM_FIELD_NUMBER: _builtins.int
+    REPEAT_OF_FIELD_NUMBER: _builtins.int
     result_id: _builtins.str
     """The appliance's id, a UUID."""
     request_id: _builtins.str
     """The caller's own id, or empty."""
     notice: _builtins.str
     """"research use only, not for diagnosis"."""
+    repeat_of: _builtins.str
+    """The earlier result whose findings these are, because the same bytes came again to the same models; empty where
+    they were computed for this request. Only where the appliance is set up to keep answers.
+    """
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp:
         """When it was committed, by the appliance's clock."""
@@ -1016,10 +1021,11 @@ class Result(_message.Message):
         stages: _abc.Iterable[Global___StageReport] | None = ...,
         spread: Global___Spread | None = ...,
         film: Global___Film | None = ...,
+        repeat_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "film", b"film", "image", b"image", "outcome", b"outcome", "spread", b"spread"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "film", b"film", "image", b"image", "notice", b"notice", "outcome", b"outcome", "request_id", b"request_id", "result_id", b"result_id", "spread", b"spread", "stages", b"stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "film", b"film", "image", b"image", "notice", b"notice", "outcome", b"outcome", "repeat_of", b"repeat_of", "request_id", b"request_id", "result_id", b"result_id", "spread", b"spread", "stages", b"stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["spread", "film"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015

@@ -26,7 +26,7 @@ from appliance.pb import analysis_pb2 as appliance_dot_v1_dot_analysis__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61ppliance/v1/chest_xray.proto\x12\x0c\x61ppliance.v1\x1a\x1b\x61ppliance/v1/analysis.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n\x17\x41nalyzeChestXrayRequest\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12&\n\x03raw\x18\x02 \x01(\x0b\x32\x17.appliance.v1.RawPixelsH\x00\x12\x1a\n\rpixel_size_um\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12+\n\x06render\x18\x05 \x01(\x0b\x32\x1b.appliance.v1.RenderOptions\x12(\n\x08priority\x18\x06 \x01(\x0e\x32\x16.appliance.v1.PriorityB\x07\n\x05imageB\x10\n\x0e_pixel_size_um\"\xa1\x02\n\x18\x41nalyzeChestXrayResponse\x12\x11\n\tresult_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06notice\x18\x04 \x01(\t\x12&\n\x05image\x18\x05 \x01(\x0b\x32\x17.appliance.v1.ImageSize\x12)\n\x06stages\x18\x06 \x03(\x0b\x32\x19.appliance.v1.StageReport\x12 \n\x04\x66ilm\x18\x07 \x01(\x0b\x32\x12.appliance.v1.Film\x12,\n\nrenderings\x18\x08 \x01(\x0b\x32\x18.appliance.v1.Renderings2u\n\x10\x43hestXrayService\x12\x61\n\x10\x41nalyzeChestXray\x12%.appliance.v1.AnalyzeChestXrayRequest\x1a&.appliance.v1.AnalyzeChestXrayResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61ppliance/v1/chest_xray.proto\x12\x0c\x61ppliance.v1\x1a\x1b\x61ppliance/v1/analysis.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n\x17\x41nalyzeChestXrayRequest\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12&\n\x03raw\x18\x02 \x01(\x0b\x32\x17.appliance.v1.RawPixelsH\x00\x12\x1a\n\rpixel_size_um\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12+\n\x06render\x18\x05 \x01(\x0b\x32\x1b.appliance.v1.RenderOptions\x12(\n\x08priority\x18\x06 \x01(\x0e\x32\x16.appliance.v1.PriorityB\x07\n\x05imageB\x10\n\x0e_pixel_size_um\"\xb4\x02\n\x18\x41nalyzeChestXrayResponse\x12\x11\n\tresult_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06notice\x18\x04 \x01(\t\x12&\n\x05image\x18\x05 \x01(\x0b\x32\x17.appliance.v1.ImageSize\x12)\n\x06stages\x18\x06 \x03(\x0b\x32\x19.appliance.v1.StageReport\x12 \n\x04\x66ilm\x18\x07 \x01(\x0b\x32\x12.appliance.v1.Film\x12,\n\nrenderings\x18\x08 \x01(\x0b\x32\x18.appliance.v1.Renderings\x12\x11\n\trepeat_of\x18\t \x01(\t2u\n\x10\x43hestXrayService\x12\x61\n\x10\x41nalyzeChestXray\x12%.appliance.v1.AnalyzeChestXrayRequest\x1a&.appliance.v1.AnalyzeChestXrayResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANALYZECHESTXRAYREQUEST']._serialized_start=110
   _globals['_ANALYZECHESTXRAYREQUEST']._serialized_end=356
   _globals['_ANALYZECHESTXRAYRESPONSE']._serialized_start=359
-  _globals['_ANALYZECHESTXRAYRESPONSE']._serialized_end=648
-  _globals['_CHESTXRAYSERVICE']._serialized_start=650
-  _globals['_CHESTXRAYSERVICE']._serialized_end=767
+  _globals['_ANALYZECHESTXRAYRESPONSE']._serialized_end=667
+  _globals['_CHESTXRAYSERVICE']._serialized_start=669
+  _globals['_CHESTXRAYSERVICE']._serialized_end=786
 # @@protoc_insertion_point(module_scope)

@@ -87,12 +87,17 @@ class AnalyzeChestXrayResponse(_message.Message):
     STAGES_FIELD_NUMBER: _builtins.int
     FILM_FIELD_NUMBER: _builtins.int
     RENDERINGS_FIELD_NUMBER: _builtins.int
+    REPEAT_OF_FIELD_NUMBER: _builtins.int
     result_id: _builtins.str
     """The appliance's id, a UUID; ResultService finds the result under it."""
     request_id: _builtins.str
     """The caller's own id, or empty."""
     notice: _builtins.str
     """"research use only, not for diagnosis"."""
+    repeat_of: _builtins.str
+    """The earlier result whose findings these are, because the same bytes came again to the same models; empty where
+    they were computed for this request. Only where the appliance is set up to keep answers.
+    """
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp:
         """When it was committed, by the appliance's clock."""
@@ -124,10 +129,11 @@ class AnalyzeChestXrayResponse(_message.Message):
         stages: _abc.Iterable[_analysis_pb2.StageReport] | None = ...,
         film: _analysis_pb2.Film | None = ...,
         renderings: _analysis_pb2.Renderings | None = ...,
+        repeat_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "film", b"film", "image", b"image", "renderings", b"renderings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "film", b"film", "image", b"image", "notice", b"notice", "renderings", b"renderings", "request_id", b"request_id", "result_id", b"result_id", "stages", b"stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "film", b"film", "image", b"image", "notice", b"notice", "renderings", b"renderings", "repeat_of", b"repeat_of", "request_id", b"request_id", "result_id", b"result_id", "stages", b"stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from appliance.pb import analysis_pb2 as appliance_dot_v1_dot_analysis__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ppliance/v1/karyotype.proto\x12\x0c\x61ppliance.v1\x1a\x1b\x61ppliance/v1/analysis.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n\x17\x41nalyzeMetaphaseRequest\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12&\n\x03raw\x18\x02 \x01(\x0b\x32\x17.appliance.v1.RawPixelsH\x00\x12\x1a\n\rpixel_size_um\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12+\n\x06render\x18\x05 \x01(\x0b\x32\x1b.appliance.v1.RenderOptions\x12(\n\x08priority\x18\x06 \x01(\x0e\x32\x16.appliance.v1.PriorityB\x07\n\x05imageB\x10\n\x0e_pixel_size_um\"\xa5\x02\n\x18\x41nalyzeMetaphaseResponse\x12\x11\n\tresult_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06notice\x18\x04 \x01(\t\x12&\n\x05image\x18\x05 \x01(\x0b\x32\x17.appliance.v1.ImageSize\x12)\n\x06stages\x18\x06 \x03(\x0b\x32\x19.appliance.v1.StageReport\x12$\n\x06spread\x18\x07 \x01(\x0b\x32\x14.appliance.v1.Spread\x12,\n\nrenderings\x18\x08 \x01(\x0b\x32\x18.appliance.v1.Renderings\"X\n\x1d\x41nalyzeMetaphaseStreamRequest\x12\x37\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32%.appliance.v1.AnalyzeMetaphaseRequest\"\x9a\x01\n\x1e\x41nalyzeMetaphaseStreamResponse\x12\x35\n\x0estage_finished\x18\x01 \x01(\x0b\x32\x1b.appliance.v1.StageFinishedH\x00\x12\x38\n\x06result\x18\x02 \x01(\x0b\x32&.appliance.v1.AnalyzeMetaphaseResponseH\x00\x42\x07\n\x05\x65vent\"\xcb\x01\n\rStageFinished\x12)\n\x06report\x18\x01 \x01(\x0b\x32\x19.appliance.v1.StageReport\x12!\n\x06region\x18\x02 \x01(\x0b\x32\x11.appliance.v1.Box\x12-\n\x07objects\x18\x03 \x03(\x0b\x32\x1c.appliance.v1.DetectedObject\x12-\n\x0b\x63hromosomes\x18\x04 \x03(\x0b\x32\x18.appliance.v1.Chromosome\x12\x0e\n\x06notice\x18\x05 \x01(\t\"i\n\x0e\x44\x65tectedObject\x12\x1e\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x11.appliance.v1.Box\x12#\n\x04mask\x18\x02 \x03(\x0b\x32\x15.appliance.v1.Polygon\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x32\xec\x01\n\x10KaryotypeService\x12\x61\n\x10\x41nalyzeMetaphase\x12%.appliance.v1.AnalyzeMetaphaseRequest\x1a&.appliance.v1.AnalyzeMetaphaseResponse\x12u\n\x16\x41nalyzeMetaphaseStream\x12+.appliance.v1.AnalyzeMetaphaseStreamRequest\x1a,.appliance.v1.AnalyzeMetaphaseStreamResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ppliance/v1/karyotype.proto\x12\x0c\x61ppliance.v1\x1a\x1b\x61ppliance/v1/analysis.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n\x17\x41nalyzeMetaphaseRequest\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12&\n\x03raw\x18\x02 \x01(\x0b\x32\x17.appliance.v1.RawPixelsH\x00\x12\x1a\n\rpixel_size_um\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12+\n\x06render\x18\x05 \x01(\x0b\x32\x1b.appliance.v1.RenderOptions\x12(\n\x08priority\x18\x06 \x01(\x0e\x32\x16.appliance.v1.PriorityB\x07\n\x05imageB\x10\n\x0e_pixel_size_um\"\xb8\x02\n\x18\x41nalyzeMetaphaseResponse\x12\x11\n\tresult_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06notice\x18\x04 \x01(\t\x12&\n\x05image\x18\x05 \x01(\x0b\x32\x17.appliance.v1.ImageSize\x12)\n\x06stages\x18\x06 \x03(\x0b\x32\x19.appliance.v1.StageReport\x12$\n\x06spread\x18\x07 \x01(\x0b\x32\x14.appliance.v1.Spread\x12,\n\nrenderings\x18\x08 \x01(\x0b\x32\x18.appliance.v1.Renderings\x12\x11\n\trepeat_of\x18\t \x01(\t\"X\n\x1d\x41nalyzeMetaphaseStreamRequest\x12\x37\n\x08\x61nalysis\x18\x01 \x01(\x0b\x32%.appliance.v1.AnalyzeMetaphaseRequest\"\x9a\x01\n\x1e\x41nalyzeMetaphaseStreamResponse\x12\x35\n\x0estage_finished\x18\x01 \x01(\x0b\x32\x1b.appliance.v1.StageFinishedH\x00\x12\x38\n\x06result\x18\x02 \x01(\x0b\x32&.appliance.v1.AnalyzeMetaphaseResponseH\x00\x42\x07\n\x05\x65vent\"\xcb\x01\n\rStageFinished\x12)\n\x06report\x18\x01 \x01(\x0b\x32\x19.appliance.v1.StageReport\x12!\n\x06region\x18\x02 \x01(\x0b\x32\x11.appliance.v1.Box\x12-\n\x07objects\x18\x03 \x03(\x0b\x32\x1c.appliance.v1.DetectedObject\x12-\n\x0b\x63hromosomes\x18\x04 \x03(\x0b\x32\x18.appliance.v1.Chromosome\x12\x0e\n\x06notice\x18\x05 \x01(\t\"i\n\x0e\x44\x65tectedObject\x12\x1e\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x11.appliance.v1.Box\x12#\n\x04mask\x18\x02 \x03(\x0b\x32\x15.appliance.v1.Polygon\x12\x12\n\nconfidence\x18\x03 \x01(\x02\x32\xec\x01\n\x10KaryotypeService\x12\x61\n\x10\x41nalyzeMetaphase\x12%.appliance.v1.AnalyzeMetaphaseRequest\x1a&.appliance.v1.AnalyzeMetaphaseResponse\x12u\n\x16\x41nalyzeMetaphaseStream\x12+.appliance.v1.AnalyzeMetaphaseStreamRequest\x1a,.appliance.v1.AnalyzeMetaphaseStreamResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,15 +36,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANALYZEMETAPHASEREQUEST']._serialized_start=109
   _globals['_ANALYZEMETAPHASEREQUEST']._serialized_end=355
   _globals['_ANALYZEMETAPHASERESPONSE']._serialized_start=358
-  _globals['_ANALYZEMETAPHASERESPONSE']._serialized_end=651
-  _globals['_ANALYZEMETAPHASESTREAMREQUEST']._serialized_start=653
-  _globals['_ANALYZEMETAPHASESTREAMREQUEST']._serialized_end=741
-  _globals['_ANALYZEMETAPHASESTREAMRESPONSE']._serialized_start=744
-  _globals['_ANALYZEMETAPHASESTREAMRESPONSE']._serialized_end=898
-  _globals['_STAGEFINISHED']._serialized_start=901
-  _globals['_STAGEFINISHED']._serialized_end=1104
-  _globals['_DETECTEDOBJECT']._serialized_start=1106
-  _globals['_DETECTEDOBJECT']._serialized_end=1211
-  _globals['_KARYOTYPESERVICE']._serialized_start=1214
-  _globals['_KARYOTYPESERVICE']._serialized_end=1450
+  _globals['_ANALYZEMETAPHASERESPONSE']._serialized_end=670
+  _globals['_ANALYZEMETAPHASESTREAMREQUEST']._serialized_start=672
+  _globals['_ANALYZEMETAPHASESTREAMREQUEST']._serialized_end=760
+  _globals['_ANALYZEMETAPHASESTREAMRESPONSE']._serialized_start=763
+  _globals['_ANALYZEMETAPHASESTREAMRESPONSE']._serialized_end=917
+  _globals['_STAGEFINISHED']._serialized_start=920
+  _globals['_STAGEFINISHED']._serialized_end=1123
+  _globals['_DETECTEDOBJECT']._serialized_start=1125
+  _globals['_DETECTEDOBJECT']._serialized_end=1230
+  _globals['_KARYOTYPESERVICE']._serialized_start=1233
+  _globals['_KARYOTYPESERVICE']._serialized_end=1469
 # @@protoc_insertion_point(module_scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 import threading
@@ -13,11 +14,12 @@ import grpc
 from appliance.clock import Deadline
 from appliance.errors import ApplianceError
 from appliance.inference import Priority, RequestContext
+from appliance.rpc.identity import AUTHORIZATION
 from appliance.rpc.statuses import kind_of, status_of, trailing_metadata
 
 LOG = logging.getLogger(__name__)
 CLIENT_ID_KEY = "client-id"
-"""Metadata of a call: the caller's own name, by which callers take turns; else each connection is one."""
+"""Metadata of a call without a token: the caller's own name, by which callers take turns."""
 
 MAX_CLIENT_ID_CHARACTERS = 64
 
@@ -96,7 +98,8 @@ class Edge:
 
 
 def caller_of(context: grpc.ServicerContext) -> str:
-    """Who takes a turn in the queues: the name that the caller gives itself, else its connection."""
-    metadata = dict(context.invocation_metadata() or ())
-    named = str(metadata.get(CLIENT_ID_KEY, ""))[:MAX_CLIENT_ID_CHARACTERS]
-    return named or str(context.peer())
+    """Who takes a turn in the queues: the token, the name that the caller gives itself, or the connection."""
+    metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
+    if AUTHORIZATION in metadata:  # proved already; what is a secret is not kept
+        return "token " + hashlib.sha256(metadata[AUTHORIZATION].encode()).hexdigest()
+    return metadata.get(CLIENT_ID_KEY, "")[:MAX_CLIENT_ID_CHARACTERS] or str(context.peer())

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from appliance.cases import CaseDesk
 from appliance.errors import ConfigurationError
-from appliance.inference import InferenceService
+from appliance.inference import RepeatingEngines
 from appliance.models.control import ModelControl
 from appliance.models.registry import ModelRegistry
 from appliance.pb import (
@@ -99,7 +99,7 @@ class Services:
     store: ResultStore
     checkup: Checkup
     models: ModelRegistry
-    inference: InferenceService
+    tensors: RepeatingEngines  # runs raw tensors
     regions: RegionTable
     cases: CaseDesk
     control: ModelControl
@@ -201,7 +201,7 @@ class RpcServer:
 
 def _open_inference(edge: Edge, services: Services, limits: ServerLimits) -> OpenInferenceServicer:
     statistics = StatisticsTable()
-    tensors = TensorModels(services.models, services.inference, services.max_batch)
+    tensors = TensorModels(services.models, services.tensors, services.max_batch)
     pipelines = (
         KaryotypeModel(services.analyzer, services.checkup),
         ChestXrayModel(services.analyzer, services.checkup),

@@ -72,6 +72,7 @@ def write_metaphase(analysis: Analysis) -> karyotype_pb2.AnalyzeMetaphaseRespons
         stages=[write_stage(stage) for stage in analysis.stages],
         spread=write_spread(analysis.spread) if analysis.spread is not None else None,
         renderings=write_renderings(analysis.renderings),
+        repeat_of=analysis.repeat_of,
     )
 
 
@@ -86,6 +87,7 @@ def write_chest_film(analysis: Analysis) -> chest_xray_pb2.AnalyzeChestXrayRespo
         stages=[write_stage(stage) for stage in analysis.stages],
         film=write_film(analysis.film) if analysis.film is not None else None,
         renderings=write_renderings(analysis.renderings),
+        repeat_of=analysis.repeat_of,
     )
 
 
@@ -100,6 +102,7 @@ def write_result(analysis: Analysis) -> analysis_pb2.Result:
         stages=[write_stage(stage) for stage in analysis.stages],
         spread=write_spread(analysis.spread) if analysis.spread is not None else None,
         film=write_film(analysis.film) if analysis.film is not None else None,
+        repeat_of=analysis.repeat_of,
     )
 
 

@@ -2,9 +2,11 @@
 
 from appliance.service.analyzer import Analyzer, FilmArtist, MetaphaseArtist
 from appliance.service.checkup import Checkup, CheckupStatus, SelfTestCheck
+from appliance.service.repeats import AnalysisRepeats
 from appliance.service.request import AnalysisRequest, RawImage
 
 __all__ = [
+    "AnalysisRepeats",
     "AnalysisRequest",
     "Analyzer",
     "Checkup",

@@ -16,6 +16,7 @@ from appliance.imaging.film_tags import FilmReferences
 from appliance.imaging.page import PageFormat
 from appliance.inference import Admission, RequestContext
 from appliance.results import Companion, ResultStore
+from appliance.service.repeats import AnalysisRepeats, repeated
 from appliance.service.request import AnalysisRequest
 
 OnStage = Callable[[StageEvent], None]
@@ -75,6 +76,7 @@ class Analyzer:
         store: keeps the results.
         clock: dates them.
         admission: says when a request may begin, and when it has to pause.
+        repeats: analyses that are kept for the same image again.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Analyzer:
         store: ResultStore,
         clock: Clock,
         admission: Admission,
+        repeats: AnalysisRepeats,
     ) -> None:
         self._decoder = decoder
         self._metaphases = metaphases
@@ -98,6 +101,7 @@ class Analyzer:
         self._store = store
         self._clock = clock
         self._admission = admission
+        self._repeats = repeats
         self._ids = TimeOrderedIds(clock)
 
     def analyze_metaphase(
@@ -124,19 +128,47 @@ class Analyzer:
                 "expected a chest film to write a DICOM structured report about and got a metaphase image"
             )
         with self._admission.enter(context):
-            return self._analyze_metaphase(request, context, on_stage, companion)
+            return self._answer(
+                Modality.METAPHASE,
+                request,
+                context,
+                lambda: self._analyze_metaphase(request, context, on_stage),
+                on_stage,
+                companion,
+            )
 
     def analyze_chest_film(self, request: AnalysisRequest, context: RequestContext) -> Analysis:
         """Analyse one chest film; arguments and errors as in `analyze_metaphase`."""
         with self._admission.enter(context):
-            return self._analyze_chest_film(request, context)
+            return self._answer(
+                Modality.CHEST_XRAY, request, context, lambda: self._analyze_chest_film(request, context)
+            )
 
-    def _analyze_metaphase(
+    def _answer(
         self,
+        modality: Modality,
         request: AnalysisRequest,
         context: RequestContext,
-        on_stage: OnStage | None,
-        companion: Companion | None,
+        analyze: Callable[[], Analysis],
+        on_stage: OnStage | None = None,
+        companion: Companion | None = None,
+    ) -> Analysis:
+        """Repeat what is kept, or analyse, commit and keep."""
+        began_s = time.perf_counter()
+        question = self._repeats.question(modality, request)
+        earlier = self._repeats.find(question)
+        if earlier is None:
+            analysis = self._commit(analyze(), context, companion)
+            self._repeats.keep(question, analysis)
+            return analysis
+        took_ms = (time.perf_counter() - began_s) * 1000
+        again = repeated(earlier, self._ids.next(), request.request_id, self._clock.now_ms(), took_ms)
+        if on_stage is not None:
+            on_stage(StageEvent(again.stages[0]))
+        return self._commit(again, context, companion)
+
+    def _analyze_metaphase(
+        self, request: AnalysisRequest, context: RequestContext, on_stage: OnStage | None
     ) -> Analysis:
         tell = on_stage or (lambda _event: None)
         image, decoded = self._read(request, Modality.METAPHASE, context)
@@ -151,7 +183,7 @@ class Analyzer:
         renderings, drawn = _draw(pictures)
         for report in drawn:
             tell(StageEvent(report, spread.region, (), spread.chromosomes))
-        analysis = Analysis(
+        return Analysis(
             result_id=self._ids.next(),
             request_id=request.request_id,
             modality=Modality.METAPHASE,
@@ -163,7 +195,6 @@ class Analyzer:
             image_sha256=pixel_digest(image),
             renderings=renderings,
         )
-        return self._keep(analysis, context, companion)
 
     def _analyze_chest_film(self, request: AnalysisRequest, context: RequestContext) -> Analysis:
         image, decoded = self._read(request, Modality.CHEST_XRAY, context)
@@ -186,7 +217,7 @@ class Analyzer:
         )
         if write_report is not None:
             analysis = _with_report(analysis, write_report)
-        return self._keep(analysis, context)
+        return analysis
 
     def read_metaphase(self, request: AnalysisRequest, context: RequestContext) -> Image:
         """Decode a metaphase image without analysing it; errors as in `analyze_metaphase`."""
@@ -210,7 +241,7 @@ class Analyzer:
             image = replace(image, pixel_size_um=request.pixel_size_um)
         return image, StageReport("decode", (time.perf_counter() - began_s) * 1000)
 
-    def _keep(
+    def _commit(
         self, analysis: Analysis, context: RequestContext, companion: Companion | None = None
     ) -> Analysis:
         context.check()  # an answer that nobody waits for would come back as a second one when they retry

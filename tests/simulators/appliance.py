@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from appliance.analysis import Box, Finding
+from appliance.analysis import Analysis, Box, Finding
 from appliance.callers import CallerRole, TokenFile
 from appliance.cases import CaseDesk, CaseLedger, CaseLimits
 from appliance.chest_xray.artist import FilmArtist
@@ -21,7 +21,17 @@ from appliance.chest_xray.settings import FindingModel
 from appliance.clock import Clock
 from appliance.dicom_out.reports import DicomReports
 from appliance.imaging import ImageDecoder, ImageLimits, encode_png
-from appliance.inference import Admission, Inference, InferenceService, QueueRules, RequestContext
+from appliance.inference import (
+    Admission,
+    Inference,
+    InferenceService,
+    ModelIdentity,
+    QueueRules,
+    RepeatCache,
+    RepeatingEngines,
+    RepeatLimits,
+    RequestContext,
+)
 from appliance.karyotype.artist import MetaphaseArtist
 from appliance.karyotype.cascade import KaryotypePipeline
 from appliance.models.control import ModelControl
@@ -34,7 +44,7 @@ from appliance.results import ResultStore, Retention
 from appliance.rpc import Identities, RpcServer, ServerLimits, Services
 from appliance.rpc.readiness import OVERALL
 from appliance.rpc.server import SERVICE_NAMES
-from appliance.service import Analyzer, Checkup
+from appliance.service import AnalysisRepeats, Analyzer, Checkup
 from appliance.shared_memory import RegionTable
 from engines import DeviceProbe, PixelInput
 from tests.simulators.analyses import DAY_MS
@@ -52,6 +62,7 @@ LIMITS = ServerLimits(
 CASE_LIMITS = CaseLimits(
     max_open=8, max_spreads=6, max_revisions=12, max_edits=40, max_bytes=16 << 20, max_age_ms=30 * DAY_MS
 )
+NO_REPEATS = RepeatLimits(0, 1)
 IMAGE_LIMITS = ImageLimits(max_bytes=32 << 20)
 
 
@@ -92,6 +103,7 @@ class BothEngines:
         finding = Finding("Cardiomegaly", 0.8, Box(300.0, 500.0, 400.0, 250.0))
         self._spread = TruthEngines(demo_truth())
         self._film = FilmEngines(size[1], size[0], (finding,))
+        self.calls = 0
         self.begun = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
@@ -99,6 +111,7 @@ class BothEngines:
         self.left = threading.Event()
 
     def infer(self, role: Role, tensors: Mapping[str, NDArray[Any]], context: RequestContext) -> Inference:
+        self.calls += 1
         self.begun.release()
         while not self.gate.wait(0.01):
             if context.cancelled.is_set():
@@ -117,8 +130,9 @@ class BothEngines:
 class Bench:
     """Everything between the socket and the engines, in a state directory of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, repeat_limits: RepeatLimits = NO_REPEATS) -> None:
         self.folder = folder
+        self.repeat_limits = repeat_limits
         self.truth = demo_truth()
         self.film_png = film_png()
         self.engines = BothEngines()
@@ -130,6 +144,8 @@ class Bench:
         self.store = ResultStore(self.folder / "results.db", clock, Retention(DAY_MS, 64 << 20))
         resources.callback(self.store.close)
         self.decoder = resources.enter_context(ImageDecoder(IMAGE_LIMITS, max_workers=1))
+        self.repeats: RepeatCache[Analysis] = RepeatCache(self.repeat_limits)
+        self.loaded = {role: _identity(role) for role in Role}  # what the repeats take for the models
         self.models = resources.enter_context(
             ModelRegistry(
                 _no_engine, {role: frozenset({one.hash}) for role, one in REFERENCE_CONTRACTS.items()}
@@ -151,6 +167,7 @@ class Bench:
             self.store,
             clock,
             self.admission,
+            AnalysisRepeats(self.repeats, lambda role: self.loaded.get(role)),
         )
         self.ledger = CaseLedger(self.store, clock, CASE_LIMITS)
         self.cases = CaseDesk(self.ledger, self.store, self.analyzer, MetaphaseArtist(), clock, CASE_LIMITS)
@@ -170,7 +187,7 @@ class Bench:
             self.store,
             self.checkup,
             self.models,
-            self.inference,
+            RepeatingEngines(self.inference, RepeatCache(self.repeat_limits), self.models.identity),
             self.regions,
             self.cases,
             ModelControl(self.models, lambda: []),
@@ -188,6 +205,10 @@ class Bench:
         self._resources.callback(self.store.dismiss_watchers)
         self._resources.callback(self.engines.gate.set)
         return address
+
+
+def _identity(role: Role) -> ModelIdentity:
+    return ModelIdentity("truth", "1.0.0", role, "0" * 64, "truth", "CPU", "FP32")
 
 
 def _no_engine(model_path: Path, pixels: PixelInput | None = None) -> Any:

@@ -18,6 +18,9 @@ from engines.tensor_spec import DATATYPES, DYNAMIC
 BYTES = "BYTES"
 """Datatype of byte strings of any length; in arrays of ours objects of type `bytes`."""
 
+FROM_CACHE = "from_cache"
+"""Parameter of a response: whether the answer was kept from an earlier request; absent where none is."""
+
 Parameter = bool | int | float | str
 Tensors = dict[str, NDArray[Any]]
 
@@ -101,6 +104,7 @@ class Outcome:
     queue_ns: int = 0
     read_ns: int = 0  # decoding, where the model does it
     infer_ns: int = 0
+    repeated: bool | None = None  # kept from an earlier request; None: nobody looked
 
 
 class ServedModel(Protocol):

@@ -19,6 +19,7 @@ from appliance.inference import RequestContext
 from appliance.models.registry import ModelState
 from appliance.rpc.open_inference.model import (
     BYTES,
+    FROM_CACHE,
     ModelCard,
     ModelHealth,
     Outcome,
@@ -101,12 +102,15 @@ class PipelineModel(ABC):
         facts: dict[str, Parameter] = {"notice": RESEARCH_USE_ONLY}
         if found is not None and QualityFlag.DEMONSTRATION_MODEL in found.quality_flags:
             facts["demonstration_model"] = True
+        if analysis.repeat_of:
+            facts[FROM_CACHE] = True
         return Outcome(
             version=__version__,
             outputs=_as_tensor(self._write(analysis)),
             facts=facts,
             read_ns=decode_ns,
             infer_ns=max(0, took_ns - decode_ns),
+            repeated=bool(analysis.repeat_of) or None,
         )
 
     @abstractmethod

@@ -49,6 +49,8 @@ class Counters:
     read: Duration = field(default_factory=Duration)
     infer: Duration = field(default_factory=Duration)
     write: Duration = field(default_factory=Duration)
+    cache_hit: Duration = field(default_factory=Duration)
+    cache_miss: Duration = field(default_factory=Duration)
     inferences: int = 0
     last_ms: int = 0
     batches: dict[int, Batch] = field(default_factory=dict)
@@ -66,6 +68,12 @@ class StatisticsTable:
         with self._lock:
             counters = self._counters(name, outcome.version)
             counters.success.add(total_ns)
+            if outcome.repeated:
+                counters.last_ms = time.time_ns() // 1_000_000
+                counters.cache_hit.add(total_ns)
+                return
+            if outcome.repeated is False:
+                counters.cache_miss.add(total_ns)
             counters.queue.add(outcome.queue_ns)
             counters.inferences += outcome.inferences
             counters.last_ms = time.time_ns() // 1_000_000
@@ -97,8 +105,8 @@ class StatisticsTable:
                     compute_input=counters.read.write(),
                     compute_infer=counters.infer.write(),
                     compute_output=counters.write.write(),
-                    cache_hit=pb.StatisticDuration(),
-                    cache_miss=pb.StatisticDuration(),
+                    cache_hit=counters.cache_hit.write(),
+                    cache_miss=counters.cache_miss.write(),
                 ),
                 batch_stats=[
                     pb.InferBatchStatistics(

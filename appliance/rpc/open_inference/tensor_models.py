@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from appliance import RESEARCH_USE_ONLY
 from appliance.errors import ModelUnavailable
-from appliance.inference import InferenceService, RequestContext
+from appliance.inference import RepeatingEngines, RequestContext
 from appliance.models.manifest import Role
 from appliance.models.registry import Lease, ModelRegistry, ModelStatus
 from appliance.rpc.open_inference.model import (
+    FROM_CACHE,
     ModelCard,
     ModelHealth,
     Outcome,
@@ -33,7 +34,7 @@ class TensorModels:
         max_batch: largest size of a dimension that is the caller's to choose.
     """
 
-    def __init__(self, models: ModelRegistry, inference: InferenceService, max_batch: int) -> None:
+    def __init__(self, models: ModelRegistry, inference: RepeatingEngines, max_batch: int) -> None:
         self._models = models
         self._inference = inference
         self._max_batch = max_batch
@@ -54,7 +55,7 @@ class TensorModel:
         self,
         status: ModelStatus,
         models: ModelRegistry,
-        inference: InferenceService,
+        inference: RepeatingEngines,
         max_batch: int,
         *,
         pixels: bool = False,
@@ -94,6 +95,8 @@ class TensorModel:
         }
         if card.facts.get("demonstration_model") == "true":
             facts["demonstration_model"] = True
+        if answer.repeated is not None:
+            facts[FROM_CACHE] = answer.repeated
         return Outcome(
             version=answer.model.version,
             outputs=answer.outputs,
@@ -101,6 +104,7 @@ class TensorModel:
             inferences=next(iter(tensors.values())).shape[0] if card.max_batch else 1,
             queue_ns=round(answer.queue_ms * 1e6),
             infer_ns=round(answer.engine_ms * 1e6),
+            repeated=answer.repeated,
         )
 
     @property
