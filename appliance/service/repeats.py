@@ -61,7 +61,7 @@ class AnalysisRepeats:
             return None
         raw = request.image
         image = (raw,) if isinstance(raw, bytes) else (memoryview(raw.data), raw.shape, raw.pixel_type)
-        wanted = (request.pixel_size_um, request.overlay, request.karyogram)
+        wanted = replace(request, image=b"", request_id="")  # all else, also what is added to requests later
         return Question(modality, models, key_of(__version__, modality, models, wanted, *image))
 
     def find(self, question: Question | None) -> Analysis | None:

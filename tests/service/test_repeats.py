@@ -9,6 +9,7 @@ import pytest
 from appliance.analysis import StageEvent
 from appliance.errors import StorageUnavailable, UnsuitableImage
 from appliance.imaging import PixelType, encode_png
+from appliance.imaging.page import PageFormat
 from appliance.inference import RepeatLimits, RequestContext
 from appliance.models.manifest import Role
 from appliance.service import AnalysisRequest, RawImage
@@ -47,8 +48,12 @@ def test_a_third_one_repeats_the_first(bench: Bench) -> None:
 
 def test_pictures_are_repeated_too_and_other_wishes_are_another_question(bench: Bench) -> None:
     plain = bench.analyzer.analyze_metaphase(AnalysisRequest(spread_png()), RequestContext())
-    drawn = bench.analyzer.analyze_metaphase(AnalysisRequest(spread_png(), karyogram=True), RequestContext())
-    again = bench.analyzer.analyze_metaphase(AnalysisRequest(spread_png(), karyogram=True), RequestContext())
+    drawn = bench.analyzer.analyze_metaphase(
+        AnalysisRequest(spread_png(), karyogram_formats=(PageFormat.PNG,)), RequestContext()
+    )
+    again = bench.analyzer.analyze_metaphase(
+        AnalysisRequest(spread_png(), karyogram_formats=(PageFormat.PNG,)), RequestContext()
+    )
     sized = bench.analyzer.analyze_metaphase(
         AnalysisRequest(spread_png(), pixel_size_um=0.1), RequestContext()
     )
