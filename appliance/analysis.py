@@ -70,6 +70,10 @@ class QualityFlag(enum.Enum):
     VIEW_NOT_STATED = "view_not_stated"  # the DICOM header does not say that the view is frontal
     BODY_PART_NOT_STATED = "body_part_not_stated"  # the DICOM header does not say that it is a chest
     TURNED_UPRIGHT = "turned_upright"  # the header says that the film lies or is mirrored
+    BURNED_IN_TEXT = (
+        "burned_in_text"  # the film carries text, by its looks or its header: it may name somebody
+    )
+    LOOKS_INVERTED = "looks_inverted"  # shown as the file says, and yet as if black and white were swapped
 
 
 @dataclass(frozen=True)

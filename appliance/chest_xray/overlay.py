@@ -33,6 +33,8 @@ _WORDS: Final[dict[QualityFlag, str]] = {
     QualityFlag.VIEW_NOT_STATED: "view not stated",
     QualityFlag.BODY_PART_NOT_STATED: "body part not stated",
     QualityFlag.TURNED_UPRIGHT: "turned upright for the analysis, as the header says",
+    QualityFlag.BURNED_IN_TEXT: "text is burned into the film",
+    QualityFlag.LOOKS_INVERTED: "black and white look swapped",
 }
 
 _Plate = tuple[float, float, float, float]

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.analysis import Box, Film, Finding, Laterality, QualityFlag, StageReport, View
+from appliance.chest_xray.appearance import appearance_flags
 from appliance.chest_xray.decoding import Detections, decode, suppress
 from appliance.chest_xray.letterbox import Letterbox, film_input, film_pixels
 from appliance.chest_xray.settings import ChestXraySettings, FindingModel
@@ -18,7 +20,6 @@ from appliance.chest_xray.suitability import header_flags, refuse_other_films
 from appliance.chest_xray.turning import boxes_as_sent
 from appliance.errors import InferenceFailed, InvalidInput, ModelUnavailable, UnsuitableImage
 from appliance.imaging.exif import upright
-from appliance.imaging.film_tags import FilmTags
 from appliance.imaging.image import Image
 from appliance.inference.request import Inference, RequestContext
 from appliance.models.manifest import Role
@@ -77,7 +78,9 @@ class ChestXrayPipeline:
                 f" {self._settings.min_contrast:.0f} grey levels apart and got {contrast:.0f}"
             )
         orientation = image.tags.orientation if image.tags is not None else 1
-        model, answer, letterbox = self._ask(upright(image.grey, orientation), context)
+        grey = upright(image.grey, orientation)
+        seen = header_flags(image.tags) | appearance_flags(grey)
+        model, answer, letterbox = self._ask(grey, context)
         found = decode(
             answer.outputs[model.contract.output_name],
             model.contract.layout,
@@ -88,7 +91,7 @@ class ChestXrayPipeline:
         boxes = boxes_as_sent(letterbox.to_film(found.boxes), orientation, image.width, image.height)
         film = Film(
             findings=findings(replace(found, boxes=boxes), model.labels),
-            quality_flags=self._flags(contrast, model, len(found), image.tags),
+            quality_flags=self._flags(contrast, model, len(found), seen),
             view=image.tags.view if image.tags is not None else View.NOT_STATED,
             laterality=image.tags.laterality if image.tags is not None else Laterality.NOT_STATED,
         )
@@ -113,15 +116,14 @@ class ChestXrayPipeline:
         raise ModelUnavailable("the chest X-ray model was replaced again and again meanwhile; try again")
 
     def _flags(
-        self, contrast: float, model: FindingModel, number: int, tags: FilmTags | None
+        self, contrast: float, model: FindingModel, number: int, seen: frozenset[QualityFlag]
     ) -> tuple[QualityFlag, ...]:
-        of_header = header_flags(tags)
         holds = {
             QualityFlag.LOW_CONTRAST: contrast < self._settings.low_contrast,
             QualityFlag.DETECTION_LIMIT: number >= self._settings.max_findings,
             QualityFlag.DEMONSTRATION_MODEL: model.demonstration,
         }
-        return tuple(flag for flag in QualityFlag if holds.get(flag, False) or flag in of_header)
+        return tuple(flag for flag in QualityFlag if holds.get(flag, False) or flag in seen)
 
 
 def _tensors(grey: NDArray[np.uint8], model: FindingModel) -> tuple[dict[str, NDArray[Any]], Letterbox]:
@@ -133,7 +135,8 @@ def _tensors(grey: NDArray[np.uint8], model: FindingModel) -> tuple[dict[str, ND
 
 def film_contrast(grey: NDArray[np.uint8]) -> float:
     """Grey levels between the 2nd and the 98th percentile of a film."""
-    cumulative = np.cumsum(np.bincount(grey.ravel(), minlength=256))
+    counts = cv2.calcHist([grey], [0], None, [256], [0, 256])  # a tenth of the time of bincount
+    cumulative = np.cumsum(counts.ravel(), dtype=np.float64)
     low, high = np.searchsorted(cumulative, cumulative[-1] * np.array([0.02, 0.98]))
     return float(high) - float(low)
 

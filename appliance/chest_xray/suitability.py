@@ -49,5 +49,6 @@ def header_flags(tags: FilmTags | None) -> frozenset[QualityFlag]:
         QualityFlag.VIEW_NOT_STATED: tags.view not in _FRONTAL,
         QualityFlag.BODY_PART_NOT_STATED: not (tags.modality and tags.body_part),
         QualityFlag.TURNED_UPRIGHT: tags.orientation != 1,
+        QualityFlag.BURNED_IN_TEXT: tags.burned_in is True,
     }
     return frozenset(flag for flag, held in holds.items() if held)

@@ -63,6 +63,8 @@ _WORDS: Final[dict[QualityFlag, str]] = {
     QualityFlag.VIEW_NOT_STATED: "The film's header does not say that the view is frontal.",
     QualityFlag.BODY_PART_NOT_STATED: "The film's header does not say that it shows a chest.",
     QualityFlag.TURNED_UPRIGHT: "The model saw the film upright; regions are in the film as it was sent.",
+    QualityFlag.BURNED_IN_TEXT: "Text is burned into the film.",
+    QualityFlag.LOOKS_INVERTED: "The film looks as if black and white were swapped.",
     QualityFlag.DEMONSTRATION_MODEL: "Demonstration model, trained on painted findings: it only shows that"
     " the machinery works.",
 }

@@ -74,7 +74,7 @@ class Presentation:
     modality_lut: LookupTable | None = None  # instead of slope and intercept
     voi_lut: LookupTable | None = None  # goes before a window
     window: Window | None = None
-    padding: int | None = None  # stored value that fills the field outside the film
+    padding: tuple[int, int] | None = None  # stored values, first to last, outside the film: shown black
 
     def grey(self, stored: Stored) -> NDArray[np.uint8]:
         """8-bit grey of an image of stored values (height, width), as a viewer shows it.
@@ -87,10 +87,10 @@ class Presentation:
         modality = self._modality(every.astype(np.float64))
         voi = self._voi(modality)
         if voi is not None:
-            shown = np.take(self._eight_bits(voi), word)
+            shown = np.take(self._eight_bits(voi, every), word)
             if shown.min() != shown.max():
                 return shown
-        return np.take(self._eight_bits(self._own_range(stored, every, modality)), word)
+        return np.take(self._eight_bits(self._own_range(stored, every, modality), every), word)
 
     def _modality(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.modality_lut is not None:
@@ -103,16 +103,24 @@ class Presentation:
         return self.window(values) if self.window is not None else None
 
     def _own_range(self, stored: Stored, every: Stored, modality: NDArray[np.float64]) -> NDArray[np.float64]:
-        inside = stored if self.padding is None else stored[stored != self.padding]
+        inside = stored if self.padding is None else stored[~self._is_padding(stored)]
         if inside.size == 0:
             inside = stored
         used = modality[(every >= inside.min()) & (every <= inside.max())]
         low, high = used.min(), used.max()
         return _unit((modality - low) / max(high - low, 1e-9))
 
-    def _eight_bits(self, unit: NDArray[np.float64]) -> NDArray[np.uint8]:
+    def _eight_bits(self, unit: NDArray[np.float64], every: Stored) -> NDArray[np.uint8]:
         table = np.rint(_unit(unit) * 255).astype(np.uint8)
-        return 255 - table if self.monochrome1 else table
+        if self.monochrome1:
+            table = 255 - table
+        if self.padding is not None:
+            table[self._is_padding(every)] = 0  # it is no part of the film (PS3.3, C.7.5.1.1.2)
+        return table
+
+    def _is_padding(self, stored: Stored) -> NDArray[np.bool_]:
+        first, last = self.padding or (0, -1)
+        return (stored >= first) & (stored <= last)
 
 
 def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -99,7 +99,7 @@ def read_presentation(data_set: Dataset) -> Presentation:
         modality_lut=_lookup_table(data_set, "ModalityLUTSequence"),
         voi_lut=_lookup_table(data_set, "VOILUTSequence"),
         window=_window(data_set),
-        padding=_integer(data_set, "PixelPaddingValue", None) if "PixelPaddingValue" in data_set else None,
+        padding=_padding(data_set),
     )
 
 
@@ -162,6 +162,18 @@ def _window(data_set: Dataset) -> Window | None:
     function = str(data_set.get("VOILUTFunction", "LINEAR")).strip().upper()
     known = {member.value: member for member in WindowFunction}
     return Window(centre, width, known.get(function, WindowFunction.LINEAR))
+
+
+def _padding(data_set: Dataset) -> tuple[int, int] | None:
+    """First and last stored value that is padding (PS3.3, C.7.5.1.1.2), or None."""
+    value = _integer(data_set, "PixelPaddingValue", None)
+    if value is None:
+        return None
+    ends = (value, _integer(data_set, "PixelPaddingRangeLimit", value))
+    if _integer(data_set, "PixelRepresentation", 0) == 1:  # a writer may have given the bits as unsigned
+        bits = _integer(data_set, "BitsAllocated", 16)
+        ends = tuple(end - (1 << bits) if end >= 1 << (bits - 1) else end for end in ends)
+    return min(ends), max(ends)
 
 
 def _lookup_table(data_set: Dataset, keyword: str) -> LookupTable | None:

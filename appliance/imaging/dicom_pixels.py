@@ -1,8 +1,8 @@
 """The one frame of a DICOM film → array of stored values, each transfer syntax with a named decoder.
 
 Only decoders under permissive licences are named: OpenCV (libjpeg-turbo) for 8-bit JPEG, pylibjpeg-openjpeg,
-pyjpegls, pylibjpeg-rle, and GDCM for lossless JPEG. The codestream's own size is compared with the header's
-before it is decoded, so that a small header cannot hide a huge frame.
+pyjpegls, pylibjpeg-rle, and GDCM for lossless and for 12-bit lossy JPEG. The codestream's own size is
+compared with the header's before it is decoded, so that a small header cannot hide a huge frame.
 
 Source: DICOM PS3.5, 8.2 and annex A (transfer syntaxes); ISO/IEC 15444-1, A.5.1 (JPEG 2000 SIZ segment).
 """
@@ -22,7 +22,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from appliance.errors import CorruptImage, UnsupportedFormat
 from appliance.imaging.dicom_display import Stored
 from appliance.imaging.dicom_header import FilmHeader
-from appliance.imaging.jpeg import BASELINE_TO_PROGRESSIVE, read_jpeg_frame
+from appliance.imaging.jpeg import BASELINE_TO_PROGRESSIVE, JpegFrame, read_jpeg_frame
 
 _NATIVE = frozenset(
     (
@@ -101,14 +101,16 @@ def _native(data_set: Dataset, header: FilmHeader, syntax: uid.UID) -> Stored:
 
 
 def _jpeg(frame: bytes, header: FilmHeader) -> Stored:
-    """A baseline or extended frame; extended allows 12 bits too, for which there is no permissive decoder."""
+    """A baseline or extended frame; extended allows 12 bits too."""
     coded = read_jpeg_frame(frame)
     _check_frame((coded.width, coded.height), header)
-    if coded.precision != 8 or coded.process not in BASELINE_TO_PROGRESSIVE:
+    if coded.precision not in (8, 12) or coded.process not in BASELINE_TO_PROGRESSIVE:
         raise UnsupportedFormat(
-            f"expected a JPEG frame with 8 bits a sample and got {coded.precision} "
-            "(12-bit lossy JPEG has no decoder here: send it lossless, or as JPEG 2000 or JPEG-LS)"
+            "expected a sequential or progressive JPEG frame with 8 or 12 bits a sample and got process"
+            f" 0x{coded.process:02X} with {coded.precision}"
         )
+    if coded.precision == 12:
+        return _jpeg_12_bit(frame, header, coded)
     if coded.components != (3 if header.colour else 1):
         raise CorruptImage(f"expected a JPEG frame as the header says and got {coded.components} components")
     flag = cv2.IMREAD_COLOR_RGB if header.colour else cv2.IMREAD_GRAYSCALE
@@ -116,6 +118,26 @@ def _jpeg(frame: bytes, header: FilmHeader) -> Stored:
     if decoded is None:
         raise CorruptImage("expected a whole JPEG frame and got a truncated or broken one")
     return _shaped(decoded, header)
+
+
+def _jpeg_12_bit(frame: bytes, header: FilmHeader, coded: JpegFrame) -> Stored:
+    if header.colour or coded.components != 1 or header.bits_allocated != 16:
+        raise CorruptImage(
+            "expected 12-bit JPEG to hold one component in 16 allocated bits and got"
+            f" {coded.components} in {header.bits_allocated}"
+        )
+    try:
+        from appliance.imaging.dicom_gdcm import decode_12_bit_jpeg
+    except ImportError as exc:
+        raise UnsupportedFormat(
+            "expected the decoder package python-gdcm for 12-bit lossy JPEG and got a box without it"
+        ) from exc
+    samples = decode_12_bit_jpeg(frame, header.width, header.height)
+    if header.signed:  # two's complement in the stored bits
+        unused = 16 - header.bits_stored
+        return _shaped(samples.view(np.int16) << unused >> unused, header)
+    # lossy: samples overshoot the stored range, and cutting the bits off would turn white into black
+    return _shaped(np.minimum(samples, np.uint16((1 << header.bits_stored) - 1)), header)
 
 
 def _shaped(array: NDArray[np.generic], header: FilmHeader) -> Stored:

@@ -142,6 +142,10 @@ class _QualityFlagEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QualityFl
     """A DICOM film whose header does not say that it is a radiograph of the chest."""
     QUALITY_FLAG_TURNED_UPRIGHT: _QualityFlag.ValueType  # 13
     """The header says that the film lies or is mirrored: the model saw it upright, boxes are as it was sent."""
+    QUALITY_FLAG_BURNED_IN_TEXT: _QualityFlag.ValueType  # 14
+    """The film carries text, by its looks or by its header: pictures of it may name somebody. Nothing was removed."""
+    QUALITY_FLAG_LOOKS_INVERTED: _QualityFlag.ValueType  # 15
+    """The film is shown as the file says, and yet looks as if black and white were swapped."""
 
 class QualityFlag(_QualityFlag, metaclass=_QualityFlagEnumTypeWrapper):
     """What a person should know before trusting a result."""
@@ -174,6 +178,10 @@ QUALITY_FLAG_BODY_PART_NOT_STATED: QualityFlag.ValueType  # 12
 """A DICOM film whose header does not say that it is a radiograph of the chest."""
 QUALITY_FLAG_TURNED_UPRIGHT: QualityFlag.ValueType  # 13
 """The header says that the film lies or is mirrored: the model saw it upright, boxes are as it was sent."""
+QUALITY_FLAG_BURNED_IN_TEXT: QualityFlag.ValueType  # 14
+"""The film carries text, by its looks or by its header: pictures of it may name somebody. Nothing was removed."""
+QUALITY_FLAG_LOOKS_INVERTED: QualityFlag.ValueType  # 15
+"""The film is shown as the file says, and yet looks as if black and white were swapped."""
 Global___QualityFlag: _TypeAlias = QualityFlag  # noqa: Y015
 
 class _PageFormat:
