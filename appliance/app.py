@@ -43,7 +43,7 @@ from appliance.models.registry import EngineOpener, LoadEvent, ModelRegistry, Mo
 from appliance.results import ResultStore, Retention
 from appliance.rpc import Identities, RpcServer, ServerLimits, Services, serving
 from appliance.service import AnalysisRepeats, Analyzer, Checkup
-from appliance.shared_memory import RegionTable
+from appliance.shared_memory import RegionLimits, RegionTable
 from appliance.systemd import Notifier, WatchdogThread
 from engines import (
     CompileCache,
@@ -213,8 +213,15 @@ class Daemon:
 
     def _shared_memory(self) -> RegionTable:
         settings = self._config.shared_memory
-        regions = RegionTable(settings.max_regions, settings.max_mib * MIB)
-        self._resources.callback(regions.unregister_all)
+        regions = RegionTable(
+            RegionLimits(
+                settings.max_regions,
+                settings.max_mib * MIB,
+                settings.max_regions_each,
+                settings.max_mib_each * MIB,
+            )
+        )
+        self._resources.callback(regions.close)
         return regions
 
     def _stop_edges(self) -> None:
@@ -375,4 +382,5 @@ def server_limits(config: Config) -> ServerLimits:
         max_message_bytes=server.max_message_mib * MIB,
         max_request_s=server.max_request_s,
         max_streams=server.max_streams,
+        max_in_flight=server.max_in_flight,
     )

@@ -67,6 +67,7 @@ class ServerConfig(_Section):
     max_watchers: Annotated[int, Field(ge=1, le=32)] = 4  # open WatchResults streams; each one holds a worker
     # open ModelStreamInfer streams; each one holds a thread of its own
     max_streams: Annotated[int, Field(ge=1, le=64)] = 8
+    max_in_flight: Annotated[int, Field(ge=1, le=16)] = 4  # requests of one such stream under way
     max_message_mib: Annotated[int, Field(ge=1, le=1024)] = 80  # largest request or reply
     # longest deadline, also for callers that set none
     max_request_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
@@ -116,6 +117,8 @@ class SharedMemoryConfig(_Section):
 
     max_regions: Annotated[int, Field(ge=0, le=4096)] = 64  # 0 turns it off
     max_mib: Annotated[int, Field(ge=1, le=1 << 20)] = 1024  # in all regions together
+    max_regions_each: Annotated[int, Field(ge=1, le=4096)] = 32  # of one caller
+    max_mib_each: Annotated[int, Field(ge=1, le=1 << 20)] = 512  # in all regions of one caller
 
 
 class AccessConfig(_Section):

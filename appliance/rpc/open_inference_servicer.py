@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import grpc
@@ -19,13 +20,14 @@ from appliance.rpc.identity import Identities
 from appliance.rpc.open_inference.calls import InferCalls
 from appliance.rpc.open_inference.catalog import Catalog
 from appliance.rpc.open_inference.describing import write_config, write_index, write_metadata, write_regions
+from appliance.rpc.open_inference.in_order import in_order
 from appliance.rpc.open_inference.settings import log_settings, trace_settings
 from appliance.rpc.open_inference.statistics import StatisticsTable
-from appliance.rpc.open_inference.streams import StreamTable
+from appliance.rpc.open_inference.streams import OpenStream, StreamTable
 from appliance.rpc.open_inference.wire import read_request
 from appliance.rpc.readiness import OVERALL, serving
 from appliance.service import Checkup
-from appliance.shared_memory import RegionTable
+from appliance.shared_memory import OwnRegions, RegionTable
 
 SERVER_NAME = "hospital-analyzer-appliance"
 EXTENSIONS = (
@@ -54,6 +56,7 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         identities: tells who calls.
         statistics: counters.
         max_streams: open streams of requests; each one holds a thread of the server.
+        max_in_flight: requests of one stream under way.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         identities: Identities,
         statistics: StatisticsTable,
         max_streams: int,
+        max_in_flight: int,
     ) -> None:
         self._edge = edge
         self._catalog = catalog
@@ -77,10 +81,16 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         self._identities = identities
         self._statistics = statistics
         self._streams = StreamTable(max_streams)
+        self._max_in_flight = max_in_flight
+        self._stream_pool = ThreadPoolExecutor(max_streams * (max_in_flight + 1), thread_name_prefix="stream")
 
     def dismiss_streams(self) -> None:
         """End the streams on which nothing is under way: the server is about to stop."""
         self._streams.dismiss()
+
+    def close(self) -> None:
+        """Stop the threads of the streams, all of which have ended."""
+        self._stream_pool.shutdown(wait=True, cancel_futures=True)
 
     def ServerLive(
         self, request: pb.ServerLiveRequest, context: grpc.ServicerContext
@@ -135,31 +145,39 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         with self._edge.call(context) as call:
             parsed = read_request(request)
             model = self._catalog.find(parsed.head.model_name, parsed.head.model_version)
-            return self._calls.answer(model, parsed, call).to_bytes()
+            return self._calls.answer(model, parsed, call, self._own_regions(context)).to_bytes()
 
     def ModelStreamInfer(  # type: ignore[override]
         self, request_iterator: Iterator[bytes], context: grpc.ServicerContext
     ) -> Iterator[bytes]:
-        """Requests one after the other, responses in their order; a wrong request does not end the stream."""
+        """Several requests at a time, responses in their order; a wrong request does not end the stream."""
         with self._edge.call(context, unbounded=True) as call, self._streams.opened(context) as stream:
-            for request in request_iterator:
-                with stream.working():
-                    yield from self._answer_in_stream(request, call)
+            regions = self._own_regions(context)
+            yield from in_order(
+                _taken(request_iterator, stream),
+                lambda request: self._answer_in_stream(request, call, regions),
+                stream.end,
+                self._stream_pool,
+                self._max_in_flight,
+            )
 
-    def _answer_in_stream(self, request: bytes, call: RequestContext) -> Iterator[bytes]:
+    def _answer_in_stream(self, request: bytes, call: RequestContext, regions: OwnRegions) -> Iterator[bytes]:
         patience = replace(call, deadline=call.deadline.sooner(self._edge.max_request_s))
         told = pb.ModelInferResponse()
         try:
             parsed = read_request(request)
             told = pb.ModelInferResponse(model_name=parsed.head.model_name, id=parsed.head.id)
             model = self._catalog.find(parsed.head.model_name, parsed.head.model_version)
-            for response in self._calls.stream(model, parsed, patience):
+            for response in self._calls.stream(model, parsed, patience, regions):
                 yield response.to_stream_bytes()
         except Exception as error:
             call.check()  # the whole stream has ended: nobody would read the sentence
             yield pb.ModelStreamInferResponse(
                 error_message=self._edge.explain(error), infer_response=told
             ).SerializeToString()
+
+    def _own_regions(self, context: grpc.ServicerContext) -> OwnRegions:
+        return self._regions.of(self._identities.of(context).name)
 
     def ModelStatistics(
         self, request: pb.ModelStatisticsRequest, context: grpc.ServicerContext
@@ -203,7 +221,7 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
     ) -> pb.SystemSharedMemoryStatusResponse:
         """Registered regions."""
         with self._edge.call(context):
-            return write_regions(self._regions.infos(request.name))
+            return write_regions(self._own_regions(context).infos(request.name))
 
     def SystemSharedMemoryRegister(
         self, request: pb.SystemSharedMemoryRegisterRequest, context: grpc.ServicerContext
@@ -212,7 +230,7 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         with self._edge.call(context):
             if not self._regions.offered:
                 raise NotOffered("shared memory is switched off here (shared_memory.max_regions is 0)")
-            self._regions.register(request.name, request.key, request.offset, request.byte_size)
+            self._own_regions(context).register(request.name, request.key, request.offset, request.byte_size)
             return pb.SystemSharedMemoryRegisterResponse()
 
     def SystemSharedMemoryUnregister(
@@ -220,10 +238,11 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
     ) -> pb.SystemSharedMemoryUnregisterResponse:
         """A region, or all, are forgotten."""
         with self._edge.call(context):
+            regions = self._own_regions(context)
             if request.name:
-                self._regions.unregister(request.name)
+                regions.unregister(request.name)
             else:
-                self._regions.unregister_all()
+                regions.unregister_all()
             return pb.SystemSharedMemoryUnregisterResponse()
 
     def CudaSharedMemoryStatus(
@@ -260,3 +279,13 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
         """What is logged."""
         with self._edge.call(context):
             return log_settings(request)
+
+
+def _taken(requests: Iterator[bytes], stream: OpenStream) -> Iterator[bytes]:
+    """Requests, each counted as under way; the end where the caller has hung up."""
+    try:
+        for request in requests:
+            stream.begin()
+            yield request
+    except grpc.RpcError:
+        return

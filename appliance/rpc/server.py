@@ -89,6 +89,7 @@ class ServerLimits:
     max_message_bytes: int  # largest request or reply
     max_request_s: float  # longest deadline in seconds
     max_streams: int = 8  # open ModelStreamInfer streams
+    max_in_flight: int = 4  # requests of one such stream under way
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,7 @@ class RpcServer:
         self._health.enter_graceful_shutdown()
         self._open_inference.dismiss_streams()
         self._server.stop(drain_s).wait()
+        self._open_inference.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _listen(self, address: str) -> str:
@@ -210,12 +212,13 @@ def _open_inference(edge: Edge, services: Services, limits: ServerLimits) -> Ope
         edge,
         Catalog(pipelines, tensors),
         services.checkup,
-        InferCalls(services.regions, statistics, limits.max_message_bytes),
+        InferCalls(statistics, limits.max_message_bytes),
         services.regions,
         services.control,
         services.identities,
         statistics,
         limits.max_streams,
+        limits.max_in_flight,
     )
 
 

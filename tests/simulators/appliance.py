@@ -45,7 +45,7 @@ from appliance.rpc import Identities, RpcServer, ServerLimits, Services
 from appliance.rpc.readiness import OVERALL
 from appliance.rpc.server import SERVICE_NAMES
 from appliance.service import AnalysisRepeats, Analyzer, Checkup
-from appliance.shared_memory import RegionTable
+from appliance.shared_memory import RegionLimits, RegionTable
 from engines import DeviceProbe, PixelInput
 from tests.simulators.analyses import DAY_MS
 from tests.simulators.film_engines import FilmEngines
@@ -151,8 +151,8 @@ class Bench:
                 _no_engine, {role: frozenset({one.hash}) for role, one in REFERENCE_CONTRACTS.items()}
             )
         )
-        self.regions = RegionTable(max_regions=4, max_bytes=1 << 20)
-        resources.callback(self.regions.unregister_all)
+        self.regions = RegionTable(RegionLimits(4, 1 << 20, 4, 1 << 20))
+        resources.callback(self.regions.close)
         self.admission = Admission(LIMITS.workers, QueueRules(LIMITS.max_waiting))
         self.inference = resources.enter_context(
             InferenceService(self.models, QueueRules(4), admission=self.admission)

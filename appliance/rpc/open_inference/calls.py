@@ -15,7 +15,7 @@ from appliance.rpc.open_inference.reading import read_tensors
 from appliance.rpc.open_inference.statistics import StatisticsTable
 from appliance.rpc.open_inference.wire import InferRequest, InferResponse
 from appliance.rpc.open_inference.writing import Delivery, read_deliveries, write_response
-from appliance.shared_memory import RegionTable
+from appliance.shared_memory import OwnRegions
 
 FINAL = "triton_final_response"
 """In a stream: whether this is the last response to its request."""
@@ -25,36 +25,48 @@ class InferCalls:
     """Answers requests.
 
     Args:
-        regions: shared memory.
         statistics: counts.
         max_tensor_bytes: most bytes of one input in shared memory; the server bounds the others.
     """
 
-    def __init__(self, regions: RegionTable, statistics: StatisticsTable, max_tensor_bytes: int) -> None:
-        self._regions = regions
+    def __init__(self, statistics: StatisticsTable, max_tensor_bytes: int) -> None:
         self._statistics = statistics
         self._max_tensor_bytes = max_tensor_bytes
 
-    def answer(self, model: ServedModel, request: InferRequest, context: RequestContext) -> InferResponse:
+    def answer(
+        self, model: ServedModel, request: InferRequest, context: RequestContext, regions: OwnRegions
+    ) -> InferResponse:
         """The response to a request.
+
+        Args:
+            model: who answers.
+            request: as it came.
+            context: deadline, cancellation and priority.
+            regions: the caller's shared memory.
 
         Raises:
             InvalidInput, NotFound, NotOffered: the request is wrong.
             Unavailable, LimitExceeded, DeadlineExceeded, Cancelled, InferenceFailed: no answer this time.
         """
-        ((response, _final),) = self._responses(model, request, context, in_stages=False)
+        ((response, _final),) = self._responses(model, request, context, regions, in_stages=False)
         return response
 
     def stream(
-        self, model: ServedModel, request: InferRequest, context: RequestContext
+        self, model: ServedModel, request: InferRequest, context: RequestContext, regions: OwnRegions
     ) -> Iterator[InferResponse]:
         """The responses to a request of a stream, the last one marked; errors as for `answer`."""
-        for response, final in self._responses(model, request, context, in_stages=True):
+        for response, final in self._responses(model, request, context, regions, in_stages=True):
             response.head.parameters[FINAL].bool_param = final
             yield response
 
     def _responses(
-        self, model: ServedModel, request: InferRequest, context: RequestContext, *, in_stages: bool
+        self,
+        model: ServedModel,
+        request: InferRequest,
+        context: RequestContext,
+        regions: OwnRegions,
+        *,
+        in_stages: bool,
     ) -> Iterator[tuple[InferResponse, bool]]:
         began_ns = time.perf_counter_ns()
         card = model.card()
@@ -63,8 +75,8 @@ class InferCalls:
                 parameters = read_parameters(request.head.parameters)
                 patience = read_patience(parameters, context)
                 wanted = Wanted(request.head.id, parameters)
-                deliveries = read_deliveries(request.head, card, self._regions, held)
-                tensors = read_tensors(request, card, self._regions, self._max_tensor_bytes)
+                deliveries = read_deliveries(request.head, card, regions, held)
+                tensors = read_tensors(request, card, regions, self._max_tensor_bytes)
                 read_ns = time.perf_counter_ns() - began_ns
                 if in_stages and isinstance(model, PipelineModel) and flag(wanted, PROGRESS):
                     _check_progress(deliveries)

@@ -15,7 +15,7 @@ from appliance.rpc.open_inference.bytes_tensor import as_objects, read_bytes_ten
 from appliance.rpc.open_inference.model import BYTES, ModelCard, Parameter, Port, Tensors
 from appliance.rpc.open_inference.parameters import read_count, read_parameters
 from appliance.rpc.open_inference.wire import InferRequest
-from appliance.shared_memory import RegionTable
+from appliance.shared_memory import OwnRegions
 
 REGION = "shared_memory_region"
 REGION_SIZE = "shared_memory_byte_size"
@@ -40,7 +40,7 @@ Input = pb.ModelInferRequest.InferInputTensor
 
 
 def read_tensors(
-    request: InferRequest, card: ModelCard, regions: RegionTable, max_region_bytes: int
+    request: InferRequest, card: ModelCard, regions: OwnRegions, max_region_bytes: int
 ) -> Tensors:
     """All inputs of a request, checked against the model's.
 
@@ -118,7 +118,7 @@ def _from_region(
     port: Port,
     shape: tuple[int, ...],
     parameters: Mapping[str, Parameter],
-    regions: RegionTable,
+    regions: OwnRegions,
     max_bytes: int,
 ) -> NDArray[Any]:
     region_name, offset, size_bytes = place_of(port.name, parameters)

@@ -14,32 +14,29 @@ RETRY_S = 5.0
 
 
 class OpenStream:
-    """One stream: idle while it waits for its caller's next request."""
+    """One stream: idle while all its requests are answered."""
 
     def __init__(self, context: grpc.ServicerContext, table: StreamTable) -> None:
         self._context = context
         self._table = table
-        self._idle = True
+        self.under_way = 0  # requests; the table's lock guards it
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """A request is being answered; Unavailable if the daemon is stopping."""
+    def begin(self) -> None:
+        """A request has come; Unavailable if the daemon is stopping."""
         self._table.begin(self)
-        yield
-        self._table.end(self)
 
-    def set_idle(self, idle: bool) -> None:
-        """Whether a stop need not wait for it."""
-        self._idle = idle
+    def end(self) -> None:
+        """A request was answered; Unavailable if it was the last one and the daemon is stopping."""
+        self._table.end(self)
 
     def end_if_idle(self) -> None:
         """Hang up, unless a request is being answered."""
-        if self._idle:
+        if not self.under_way:
             self._context.cancel()
 
 
 class StreamTable:
-    """The open streams; each one holds a thread of the server.
+    """The open streams; each one holds threads.
 
     Args:
         max_streams: most of them at a time.
@@ -69,21 +66,21 @@ class StreamTable:
                 self._open.discard(stream)
 
     def begin(self, stream: OpenStream) -> None:
-        """Mark a stream as busy; Unavailable if the daemon is stopping."""
+        """See `OpenStream.begin`."""
         with self._lock:
             if self._dismissed:
                 raise Unavailable("the daemon is stopping; open the stream again later")
-            stream.set_idle(False)
+            stream.under_way += 1
 
     def end(self, stream: OpenStream) -> None:
-        """The answer was given; Unavailable if the daemon is stopping."""
+        """See `OpenStream.end`."""
         with self._lock:
-            stream.set_idle(True)
-            if self._dismissed:
+            stream.under_way -= 1
+            if self._dismissed and not stream.under_way:
                 raise Unavailable("the daemon is stopping; open the stream again later")
 
     def dismiss(self) -> None:
-        """Hang up on idle streams; the others end when their answer is given."""
+        """Hang up on idle streams; the others end when their answers are given."""
         with self._lock:
             self._dismissed = True
             for stream in self._open:

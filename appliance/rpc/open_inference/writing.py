@@ -17,7 +17,7 @@ from appliance.rpc.open_inference.model import BYTES, ModelCard, Outcome, Parame
 from appliance.rpc.open_inference.parameters import read_count, read_parameters, write_parameters
 from appliance.rpc.open_inference.reading import REGION, REGION_OFFSET, REGION_SIZE, place_of
 from appliance.rpc.open_inference.wire import Buffer, InferResponse
-from appliance.shared_memory import Region, RegionTable
+from appliance.shared_memory import OwnRegions, Region
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Delivery:
 
 
 def read_deliveries(
-    request: pb.ModelInferRequest, card: ModelCard, regions: RegionTable, held: ExitStack
+    request: pb.ModelInferRequest, card: ModelCard, regions: OwnRegions, held: ExitStack
 ) -> tuple[Delivery, ...]:
     """Which outputs go where; regions are held until `held` is closed, whoever unregisters them.
 
@@ -87,7 +87,7 @@ def write_response(
 
 
 def _place(
-    name: str, parameters: Mapping[str, Parameter], regions: RegionTable, held: ExitStack
+    name: str, parameters: Mapping[str, Parameter], regions: OwnRegions, held: ExitStack
 ) -> Place | None:
     if REGION not in parameters:
         return None

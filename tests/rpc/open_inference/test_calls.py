@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from appliance.rpc.open_inference.calls import InferCalls
 from appliance.rpc.open_inference.model import ModelCard, ModelHealth, Outcome, Port, Tensors, Wanted
 from appliance.rpc.open_inference.statistics import StatisticsTable
 from appliance.rpc.open_inference.wire import read_request
-from appliance.shared_memory import RegionTable
+from appliance.shared_memory import OwnRegions, RegionLimits, RegionTable
 
 WAIT_S = 30.0
 INT16 = Port("numbers", "INT16", (-1, 2), max_dynamic=4)
@@ -54,12 +55,13 @@ class Doubling:
 
 
 @pytest.fixture
-def regions(tmp_path: Path) -> Iterator[RegionTable]:
+def regions(tmp_path: Path) -> Iterator[OwnRegions]:
     (tmp_path / "object").write_bytes(np.arange(32, dtype="<i2").tobytes())
-    table = RegionTable(4, 1 << 20, tmp_path)
-    table.register("r", "object", 0, 64)
-    yield table
-    table.unregister_all()
+    table = RegionTable(RegionLimits(4, 1 << 20, 4, 1 << 20), tmp_path)
+    regions = table.of("somebody")
+    regions.register("r", "object", 0, 64)
+    yield regions
+    table.close()
 
 
 @pytest.fixture
@@ -68,8 +70,8 @@ def statistics() -> StatisticsTable:
 
 
 @pytest.fixture
-def calls(regions: RegionTable, statistics: StatisticsTable) -> InferCalls:
-    return InferCalls(regions, statistics, max_tensor_bytes=64)
+def calls(regions: OwnRegions, statistics: StatisticsTable) -> Calls:
+    return Calls(InferCalls(statistics, max_tensor_bytes=64), regions)
 
 
 def request(*numbers: int, flag: bytes = b"\1") -> pb.ModelInferRequest:
@@ -84,11 +86,20 @@ def request(*numbers: int, flag: bytes = b"\1") -> pb.ModelInferRequest:
     )
 
 
+@dataclass(frozen=True)
+class Calls:
+    """Calls of one caller."""
+
+    calls: InferCalls
+    regions: OwnRegions
+
+
 def ask(
-    calls: InferCalls, model: Doubling, message: pb.ModelInferRequest, context: RequestContext
+    calls: Calls, model: Doubling, message: pb.ModelInferRequest, context: RequestContext
 ) -> pb.ModelInferResponse:
     """As over the wire."""
-    response = calls.answer(model, read_request(message.SerializeToString()), context)
+    request = read_request(message.SerializeToString())
+    response = calls.calls.answer(model, request, context, calls.regions)
     return pb.ModelInferResponse.FromString(response.to_bytes())
 
 
@@ -105,17 +116,17 @@ def numbers_of(response: pb.ModelInferResponse) -> list[int]:
     return [int(number) for number in np.frombuffer(response.raw_output_contents[0], "<i2")]
 
 
-def test_raw_contents_belong_to_the_inputs_in_the_order_of_the_request(calls: InferCalls) -> None:
+def test_raw_contents_belong_to_the_inputs_in_the_order_of_the_request(calls: Calls) -> None:
     assert numbers_of(ask(calls, Doubling(), request(1, 2, -3, 4), RequestContext())) == [2, 4, -6, 8]
     assert numbers_of(ask(calls, Doubling(), request(1, 2, flag=b"\0"), RequestContext())) == [1, 2]
 
 
-def test_a_flag_is_nought_or_one(calls: InferCalls) -> None:
+def test_a_flag_is_nought_or_one(calls: Calls) -> None:
     with pytest.raises(InvalidInput, match="expected bytes of 0 or 1 for BOOL and got 7"):
         ask(calls, Doubling(), request(1, 2, flag=b"\7"), RequestContext())
 
 
-def test_typed_numbers_beyond_their_datatype(calls: InferCalls) -> None:
+def test_typed_numbers_beyond_their_datatype(calls: Calls) -> None:
     message = request(1, 2)
     del message.raw_input_contents[:]
     message.inputs[0].contents.bool_contents.append(True)
@@ -127,7 +138,7 @@ def test_typed_numbers_beyond_their_datatype(calls: InferCalls) -> None:
 
 
 def test_an_unregistered_region_is_kept_for_the_request_under_way(
-    calls: InferCalls, regions: RegionTable, tmp_path: Path
+    calls: Calls, regions: OwnRegions, tmp_path: Path
 ) -> None:
     model = Doubling()
     model.gate.clear()
@@ -145,7 +156,7 @@ def test_an_unregistered_region_is_kept_for_the_request_under_way(
         ask(calls, model, place(request(5, 6), 4, 8), RequestContext())
 
 
-def test_an_output_larger_than_its_place(calls: InferCalls, tmp_path: Path) -> None:
+def test_an_output_larger_than_its_place(calls: Calls, tmp_path: Path) -> None:
     before = (tmp_path / "object").read_bytes()
     with pytest.raises(InvalidInput, match="expected room for 4 bytes in shared memory and got 2"):
         ask(calls, Doubling(), place(request(5, 6), 2, 0), RequestContext())
@@ -156,7 +167,7 @@ def test_an_output_larger_than_its_place(calls: InferCalls, tmp_path: Path) -> N
     assert (tmp_path / "object").read_bytes() == before
 
 
-def test_the_place_in_the_queue_and_the_time_limit(calls: InferCalls) -> None:
+def test_the_place_in_the_queue_and_the_time_limit(calls: Calls) -> None:
     model = Doubling()
     for level in (0, 1, 2, 3, 99):
         message = request(1, 2)
@@ -175,7 +186,7 @@ def test_the_place_in_the_queue_and_the_time_limit(calls: InferCalls) -> None:
     assert 0 < model.contexts[-1].deadline.remaining_s() <= 30
 
 
-def test_what_is_counted(calls: InferCalls, statistics: StatisticsTable) -> None:
+def test_what_is_counted(calls: Calls, statistics: StatisticsTable) -> None:
     model = Doubling()
     ask(calls, model, request(1, 2, 3, 4), RequestContext())
     ask(calls, model, request(1, 2), RequestContext())
@@ -195,6 +206,7 @@ def test_what_is_counted(calls: InferCalls, statistics: StatisticsTable) -> None
     ]
 
 
-def test_a_single_response_of_a_stream_is_the_final_one(calls: InferCalls) -> None:
-    (response,) = calls.stream(Doubling(), read_request(request(1, 2).SerializeToString()), RequestContext())
+def test_a_single_response_of_a_stream_is_the_final_one(calls: Calls) -> None:
+    parsed = read_request(request(1, 2).SerializeToString())
+    (response,) = calls.calls.stream(Doubling(), parsed, RequestContext(), calls.regions)
     assert response.head.parameters["triton_final_response"].bool_param

@@ -12,7 +12,7 @@ import pytest
 
 from appliance.pb import open_inference_pb2 as pb
 from appliance.pb.open_inference_pb2_grpc import GRPCInferenceServiceStub
-from appliance.shared_memory import RegionTable
+from appliance.shared_memory import RegionLimits, RegionTable
 from tests.simulators.appliance import Bench
 
 WAIT_S = 30.0
@@ -43,7 +43,7 @@ def test_without_models(tmp_path: Path) -> None:
 
 def test_shared_memory_that_is_switched_off(tmp_path: Path) -> None:
     with Bench(tmp_path) as bench:
-        bench.regions = RegionTable(0, 1)
+        bench.regions = RegionTable(RegionLimits(0, 1, 1, 1))
         with grpc.insecure_channel(bench.serve()) as channel:
             stub = GRPCInferenceServiceStub(channel)
             extensions = stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=WAIT_S).extensions
@@ -86,6 +86,24 @@ def test_an_inner_fault_in_a_stream_names_an_incident_and_the_stream_goes_on(
         (good,) = stub.ModelStreamInfer(iter([request]), timeout=WAIT_S)
         assert good.infer_response.outputs[0].name == "result"
     assert len([one for one in caplog.records if one.message == "unexpected error"]) == 2
+
+
+def test_requests_of_one_stream_are_under_way_together(tmp_path: Path) -> None:
+    with Bench(tmp_path) as bench, grpc.insecure_channel(bench.serve()) as channel:
+        bench.engines.gate.clear()
+        film = len(bench.film_png).to_bytes(4, "little") + bench.film_png
+        tensor = pb.ModelInferRequest.InferInputTensor(name="image", datatype="BYTES", shape=[1])
+        requests = [
+            pb.ModelInferRequest(model_name=name, id=name, inputs=[tensor], raw_input_contents=[film])
+            for name in ("chest_xray", "nobody", "chest_xray")
+        ]
+        call = GRPCInferenceServiceStub(channel).ModelStreamInfer(iter(requests), timeout=WAIT_S)
+        for _ in range(2):
+            assert bench.engines.begun.acquire(timeout=WAIT_S)
+        bench.engines.gate.set()
+        answers = list(call)
+        assert [answer.infer_response.id for answer in answers] == ["chest_xray", "nobody", "chest_xray"]
+        assert [bool(answer.error_message) for answer in answers] == [False, True, False]
 
 
 def test_a_caller_who_hangs_up_frees_the_slot(tmp_path: Path) -> None:
