@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from appliance.application_entity import parse_ae_title, parse_application_entity, parse_tcp_address
 from appliance.callers import CallerRole
 from appliance.errors import ConfigurationError
 
@@ -148,6 +150,49 @@ class CasesConfig(_Section):
     max_age_days: Annotated[float, Field(gt=0, le=36500)] = 730.0  # since the last change, open or closed
 
 
+def _same_text(parse: Callable[[str], object]) -> AfterValidator:
+    """Accept what `parse` accepts, and keep it as it was written."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
+
+
+class DicomConfig(_Section):
+    """The DICOM node, `appliance dicom serve`."""
+
+    listen: Annotated[str, _same_text(parse_tcp_address)] = "127.0.0.1:11112"
+    ae_title: Annotated[str, AfterValidator(parse_ae_title)] = "ANALYZER"
+    # nobody else may send films; the node does not start without one
+    calling_ae_titles: Annotated[
+        tuple[Annotated[str, AfterValidator(parse_ae_title)], ...], Field(max_length=64)
+    ] = ()
+    destination: Annotated[str, _same_text(parse_application_entity)] | None = None  # AE_TITLE@HOST:PORT
+    tls_certificate: Path | None = None  # PEM, with its chain; given, callers have to speak TLS
+    tls_key: Path | None = None
+    tls_authorities: Path | None = (
+        None  # PEM; given, callers have to show a certificate signed by one of them
+    )
+    destination_tls: bool = False  # deliver over TLS
+    max_associations: Annotated[int, Field(ge=1, le=64)] = 4
+    associate_s: Annotated[float, Field(gt=0, le=300)] = 10.0  # for a peer to associate
+    idle_s: Annotated[float, Field(gt=0, le=3600)] = 60.0  # silence of a peer before it is hung up on
+    answer_s: Annotated[float, Field(gt=0, le=300)] = 20.0  # for the daemon, while a sender waits
+    max_waiting: Annotated[int, Field(ge=1, le=100_000)] = 500  # films and reports in the queue
+    max_waiting_mib: Annotated[int, Field(ge=64, le=1 << 20)] = 2048  # their size
+    max_age_hours: Annotated[float, Field(gt=0, le=8760)] = 72.0  # what waits longer is given up
+    first_retry_s: Annotated[float, Field(gt=0, le=3600)] = 2.0  # pause after the first failure; it doubles
+    longest_retry_s: Annotated[float, Field(gt=0, le=86400)] = 300.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DicomConfig:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("expected dicom.tls_certificate and dicom.tls_key together and got one of them")
+        return self
+
+
 class LogConfig(_Section):
     """What goes to stderr."""
 
@@ -174,6 +219,7 @@ class Config(_Section):
     results: ResultsConfig = ResultsConfig()
     cases: CasesConfig = CasesConfig()
     models: ModelsConfig = ModelsConfig()
+    dicom: DicomConfig = DicomConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
@@ -216,7 +262,8 @@ def load_config(path: Path | None = None, **overrides: Any) -> Config:
 
     Args:
         path: TOML file; None means the defaults alone.
-        overrides: values from the command line that replace the file's: `state_dir`, `cache_dir`, `listen`.
+        overrides: values from the command line that replace the file's: `state_dir`, `cache_dir`, `listen`,
+            and `dicom`, a dictionary of that section's keys.
 
     Raises:
         ConfigurationError: unreadable file, or values that are wrong; all of them in one message.
@@ -228,6 +275,9 @@ def load_config(path: Path | None = None, **overrides: Any) -> Config:
         tree["inference"] = {**tree.get("inference", {}), "cache_dir": str(overrides["cache_dir"])}
     if overrides.get("listen"):
         tree["server"] = {**tree.get("server", {}), "listen": list(overrides["listen"])}
+    given = {name: value for name, value in overrides.get("dicom", {}).items() if value}
+    if given:
+        tree["dicom"] = {**tree.get("dicom", {}), **given}
     try:
         return Config.model_validate(tree)
     except ValidationError as exc:
