@@ -89,11 +89,16 @@ def failures_in_words() -> Iterator[None]:
         raise click.ClickException(str(exc)) from exc
 
 
+def given_token() -> str | None:
+    """The token in the file that --token-file names."""
+    path = click.get_current_context().meta.get(TOKEN_FILE)
+    return read_token(path) if path is not None else None
+
+
 def _find(server: str | None, resources: ExitStack) -> ApplianceClient | None:
     config = Config()
     with failures_in_words():
-        path = click.get_current_context().meta.get(TOKEN_FILE)
-        token = read_token(path) if path is not None else None
+        token = given_token()
     for address in [server] if server else [f"unix:{config.socket_path}", *config.server.listen]:
         client = resources.enter_context(ApplianceClient(address, token))
         try:

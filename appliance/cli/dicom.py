@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from appliance.cli.connect import given_token, server_option
 from appliance.cli.log import start_logging
 from appliance.client import ApplianceClient
 from appliance.config import Config, load_config
@@ -34,11 +35,6 @@ def dicom() -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="The daemon's state directory; what waits is kept in its folder `dicom`.",
 )
-@click.option(
-    "--server",
-    metavar="ADDRESS",
-    help="The daemon: HOST:PORT or unix:/PATH. Default: its socket in the state directory.",
-)
 @click.option("--listen", metavar="HOST:PORT", help="Where scanners call. Default: 127.0.0.1:11112.")
 @click.option("--ae-title", metavar="TITLE", help="What scanners call this node. Default: ANALYZER.")
 @click.option(
@@ -48,14 +44,15 @@ def dicom() -> None:
     help="A scanner that may send films; may be given several times.",
 )
 @click.option("--destination", metavar="TITLE@HOST:PORT", help="Where reports go.")
+@server_option
 def serve_dicom(
     config: Path | None,
     state_dir: Path | None,
-    server: str | None,
     listen: str | None,
     ae_title: str | None,
     calling: tuple[str, ...],
     destination: str | None,
+    server: str | None,
 ) -> None:
     """Take films by C-STORE and send each report on by C-STORE, until told to stop (Ctrl-C or SIGTERM).
 
@@ -72,7 +69,7 @@ def serve_dicom(
         start_logging(settings.log)
         with (
             _only_node(settings),
-            ApplianceClient(server or f"unix:{settings.socket_path}") as daemon,
+            ApplianceClient(server or f"unix:{settings.socket_path}", given_token()) as daemon,
         ):
             _serve(settings, daemon, stop)
     except ApplianceError as exc:

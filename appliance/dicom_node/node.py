@@ -16,6 +16,7 @@ from appliance.dicom_node.intake import Intake
 from appliance.dicom_node.limits import ConnectionLimits
 from appliance.dicom_node.listener import Admission, Listener
 from appliance.dicom_node.retries import RetryPolicy
+from appliance.dicom_node.sockets import repair
 from appliance.dicom_node.spool import Spool, SpoolLimits
 from appliance.dicom_node.tls import TlsFiles, calling_context, listening_context
 from appliance.errors import ConfigurationError
@@ -37,6 +38,7 @@ class DicomNode:
     """
 
     def __init__(self, config: Config, daemon: ApplianceClient, clock: Clock | None = None) -> None:
+        repair()
         settings, clock = config.dicom, clock or Clock()
         if not settings.calling_ae_titles:
             raise ConfigurationError(

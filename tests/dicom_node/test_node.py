@@ -24,8 +24,6 @@ from tests.simulators.archive import Archive, free_port
 from tests.simulators.scanner import associate, send
 
 WAIT_S = 20.0
-# pynetdicom leaves a socket whose connection was refused to the garbage collector
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
 def small_film(**fields: object) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = {"dciodvfy": "dicom3tools"}
+PACKAGES = {"dciodvfy": "dicom3tools", "openssl": "openssl"}
 
 
 def tool(name: str) -> str:
