@@ -14,9 +14,9 @@ from engine_builder.confidence import CellReading, Readings
 from engine_builder.networks.served import load_served
 from engine_builder.recipe import Infer, Measurement, Tensors, Workspace
 from engine_builder.reference.evaluation import class_accuracy, polarity_accuracy
-from engine_builder.training.classifier import read_upright, split_upright
 from engine_builder.training.phantom_spreads import PHANTOMS, crops_of, phantom
 from engine_builder.training.spreads import STAIN_UNITS, cached_crops
+from engine_builder.training.upright import read_upright, split_upright
 
 
 def network(checkpoint: Path) -> nn.Module:
