@@ -84,15 +84,16 @@ def spread_metrics(readings: Sequence[Reading]) -> Iterator[Metric]:
         readings,
         lambda each: (int((~each.needs_expert & _found(each)).sum()), int(_found(each).sum())),
     )
-    yield _ratio(
-        "class, where no expert is needed",
-        "right class among those",
-        readings,
-        lambda each: (
-            int((_right(each) & ~each.needs_expert).sum()),
-            int((_found(each) & ~each.needs_expert).sum()),
-        ),
-    )
+    if any((_found(each) & ~each.needs_expert).any() for each in readings):
+        yield _ratio(
+            "class, where no expert is needed",
+            "right class among those",
+            readings,
+            lambda each: (
+                int((_right(each) & ~each.needs_expert).sum()),
+                int((_found(each) & ~each.needs_expert).sum()),
+            ),
+        )
     yield _ratio(
         "karyotype stated",
         "spreads with an ISCN string",
