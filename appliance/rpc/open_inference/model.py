@@ -104,6 +104,7 @@ class Outcome:
     queue_ns: int = 0
     read_ns: int = 0  # decoding, where the model does it
     infer_ns: int = 0
+    shared_by: int = 1  # requests that ran together in one engine call
     repeated: bool | None = None  # kept from an earlier request; None: nobody looked
 
 

@@ -52,6 +52,7 @@ class Counters:
     cache_hit: Duration = field(default_factory=Duration)
     cache_miss: Duration = field(default_factory=Duration)
     inferences: int = 0
+    executions: float = 0.0  # engine calls: one that is shared by three requests counts a third for each
     last_ms: int = 0
     batches: dict[int, Batch] = field(default_factory=dict)
 
@@ -76,6 +77,7 @@ class StatisticsTable:
                 counters.cache_miss.add(total_ns)
             counters.queue.add(outcome.queue_ns)
             counters.inferences += outcome.inferences
+            counters.executions += 1 / outcome.shared_by
             counters.last_ms = time.time_ns() // 1_000_000
             batch = counters.batches.setdefault(outcome.inferences, Batch())
             for times in (counters, batch):
@@ -97,7 +99,7 @@ class StatisticsTable:
                 version=version,
                 last_inference=counters.last_ms,
                 inference_count=counters.inferences,
-                execution_count=counters.infer.count,
+                execution_count=round(counters.executions),
                 inference_stats=pb.InferStatistics(
                     success=counters.success.write(),
                     fail=counters.fail.write(),

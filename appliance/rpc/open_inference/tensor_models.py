@@ -104,6 +104,7 @@ class TensorModel:
             inferences=next(iter(tensors.values())).shape[0] if card.max_batch else 1,
             queue_ns=round(answer.queue_ms * 1e6),
             infer_ns=round(answer.engine_ms * 1e6),
+            shared_by=answer.shared_by,
             repeated=answer.repeated,
         )
 
