@@ -28,7 +28,7 @@ from bench.report import Row, Target, publish, summarise
 
 PHANTOM_SEED = 46
 REQUEST_LIMIT_S = 120.0
-LONGEST_PAUSE_S = 0.4
+LONGEST_PAUSE_S = 0.2
 SATURATED_S = 1.0
 REFUSED_PAUSE_S = 0.1
 OVER_ALONE = 1.5
@@ -209,7 +209,7 @@ def _film(daemon: BenchedDaemon) -> Ask:
 def main() -> None:
     """Command line of `make bench-priority`."""
     parser = argparse.ArgumentParser(prog="bench.priority", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--requests", type=int, default=20, help="of each kind in each half of a round")
     parser.add_argument("--callers", type=int, default=12, help="requests of the batch job under way")
     parser.add_argument(
