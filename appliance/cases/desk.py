@@ -25,6 +25,12 @@ from appliance.results import PageMark, ResultStore
 from appliance.service import AnalysisRequest, Analyzer, MetaphaseArtist
 
 MAX_REFERENCE_CHARACTERS = 128
+STANDS_BEHIND = {
+    ReviewState.MACHINE: "the machine's, nobody reviewed it",
+    ReviewState.IN_REVIEW: "edited, not approved",
+    ReviewState.APPROVED: "approved by an expert",
+}
+"""What a karyogram's footer says."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +206,7 @@ class CaseDesk:
         file = replace(file, events=(*file.events, event))
         reviewed = _fold(file)
         # drawn before it is committed: whatever fails changes nothing
-        renderings = self._draw(file.analysis, reviewed.spread, picture, context)
+        renderings = self._draw(file.analysis, reviewed, picture, context)
         context.check()
         self._ledger.append(case_id, number, event, _standing(number, file.analysis, file.events, reviewed))
         return ReviewView(case_id, number, file.analysis.result_id, reviewed, file.events, renderings)
@@ -211,7 +217,7 @@ class CaseDesk:
         """A spread as it stands, drawn anew if its image comes along; NotFound, WrongImage."""
         file = self._ledger.spread(case_id, number)
         reviewed = _fold(file)
-        renderings = self._draw(file.analysis, reviewed.spread, picture, context)
+        renderings = self._draw(file.analysis, reviewed, picture, context)
         return ReviewView(case_id, number, file.analysis.result_id, reviewed, file.events, renderings)
 
     def field_accuracy(self) -> FieldAccuracy:
@@ -223,15 +229,16 @@ class CaseDesk:
         )
 
     def _draw(
-        self, analysis: Analysis, spread: Spread, picture: AnalysisRequest | None, context: RequestContext
+        self, analysis: Analysis, reviewed: Reviewed, picture: AnalysisRequest | None, context: RequestContext
     ) -> dict[str, bytes]:
         if picture is None:
             return {}
         image = self._analyzer.read_metaphase(picture, context)
         _check_same(image, analysis)
+        spread, caption = reviewed.spread, f"{STANDS_BEHIND[reviewed.state]}, revision {reviewed.revision}"
         pictures = {"overlay": self._artist.overlay(image, spread)} if picture.overlay else {}
         for page_format in picture.karyogram_formats:
-            drawn = self._artist.karyogram(image, spread, page_format)
+            drawn = self._artist.karyogram(image, spread, page_format, caption)
             pictures[f"karyogram.{page_format.value}"] = drawn
         return pictures
 

@@ -25,8 +25,9 @@ from appliance.cases.edits import (
     new_objects,
 )
 from appliance.cases.geometry import (
+    check_different,
     check_new,
-    check_part,
+    cut_part,
     drawn_instance,
     instance_of,
     links,
@@ -171,9 +172,9 @@ def _apply(table: _Table, edit: Edit, next_id: int) -> None:
         table.reshaped = True
     elif isinstance(edit, Split):
         whole = instance_of(objects.pop(edit.object_id))
-        parts = [_drawn(table, part) for part in edit.parts]
+        parts = [cut_part(_drawn(table, part), whole, edit.object_id) for part in edit.parts]
+        check_different(parts, edit.object_id)
         for part, made in zip(edit.parts, parts, strict=True):
-            check_part(made, whole, edit.object_id)
             _put(table, next_id, made, part.label)
             next_id += 1
     elif isinstance(edit, Join):

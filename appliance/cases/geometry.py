@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from appliance.analysis import Box, Chromosome, Polygon
 from appliance.errors import EditRefused
@@ -12,8 +13,10 @@ from appliance.karyotype.suppression import shared_pixels, touching
 from appliance.models.preprocessing import long_axis_angle
 
 MIN_AREA_PX = 30
-MIN_INSIDE = 0.5
+"""Half of what the machine itself drops as a crumb (`DetectionSettings.min_mask_px`)."""
+
 MAX_SAME = 0.8
+"""Outlines that agree more than this (intersection over union) are one."""
 
 
 def drawn_instance(polygons: tuple[Polygon, ...], width: int, height: int) -> Instance:
@@ -34,9 +37,7 @@ def drawn_instance(polygons: tuple[Polygon, ...], width: int, height: int) -> In
     area = int(np.count_nonzero(mask))
     if area < MIN_AREA_PX:
         raise EditRefused(f"expected an outline round at least {MIN_AREA_PX} pixels and got {area}")
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    tight = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return Instance(left + int(columns[0]), top + int(rows[0]), np.ascontiguousarray(tight), 1.0, 1.0)
+    return _tight(mask, left, top)
 
 
 def instance_of(one: Chromosome) -> Instance:
@@ -58,24 +59,43 @@ def union(instances: list[Instance]) -> Instance:
     return Instance(left, top, mask, 1.0, 1.0)
 
 
-def check_part(part: Instance, whole: Instance, number: int) -> None:
-    """EditRefused unless a part lies mostly inside the object that is split."""
-    inside = shared_pixels(part, whole) / part.area_px
-    if inside < MIN_INSIDE:
-        raise EditRefused(
-            f"expected parts that lie at least to {MIN_INSIDE * 100:.0f} % inside object {number}"
-            f" and got one with {inside * 100:.0f} %"
+def cut_part(drawn: Instance, whole: Instance, number: int) -> Instance:
+    """What a roughly drawn part holds of the object that is split; EditRefused if that is next to nothing."""
+    mask = np.zeros_like(whole.mask)
+    top, bottom = max(drawn.top, whole.top), min(drawn.rows.stop, whole.rows.stop)
+    left, right = max(drawn.left, whole.left), min(drawn.columns.stop, whole.columns.stop)
+    if top < bottom and left < right:
+        rows, columns = (
+            slice(top - whole.top, bottom - whole.top),
+            slice(left - whole.left, right - whole.left),
         )
+        mask[rows, columns] = drawn.mask[
+            top - drawn.top : bottom - drawn.top, left - drawn.left : right - drawn.left
+        ]
+    mask &= whole.mask
+    area = int(np.count_nonzero(mask))
+    if area < MIN_AREA_PX:
+        raise EditRefused(
+            f"expected parts with at least {MIN_AREA_PX} pixels of object {number} and got one with {area}"
+        )
+    return _tight(mask, whole.left, whole.top)
 
 
 def check_new(new: Instance, others: dict[int, Instance]) -> None:
     """EditRefused if a new object is one that is there already."""
     for number, other in others.items():
-        shared = shared_pixels(new, other)
-        if shared > MAX_SAME * (new.area_px + other.area_px - shared):
+        if _same(new, other):
             raise EditRefused(
                 f"expected a chromosome that is not there yet and got the outline of object {number}"
             )
+
+
+def check_different(parts: list[Instance], number: int) -> None:
+    """EditRefused if two parts of an object are the same."""
+    for index, part in enumerate(parts):
+        for other in parts[:index]:
+            if _same(part, other):
+                raise EditRefused(f"expected different parts of object {number} and got one twice")
 
 
 def upright_angle(instance: Instance) -> float:
@@ -86,3 +106,15 @@ def upright_angle(instance: Instance) -> float:
 def links(instances: list[Instance]) -> list[tuple[int, ...]]:
     """For each object the positions of the others that touch or overlap it."""
     return touching(instances)
+
+
+def _same(one: Instance, other: Instance) -> bool:
+    shared = shared_pixels(one, other)
+    return shared > MAX_SAME * (one.area_px + other.area_px - shared)
+
+
+def _tight(mask: NDArray[np.bool_], left: int, top: int) -> Instance:
+    """Cut the empty border off."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    tight = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Instance(left + int(columns[0]), top + int(rows[0]), np.ascontiguousarray(tight), 1.0, 1.0)

@@ -159,8 +159,10 @@ def _needs(
         least = cells_to_exclude(exclude_share, rules.confidence)
         aim = f"karyotyped alike, to exclude mosaicism of {exclude_share * 100:g} %"
         wanted.append((NeedKind.EXCLUDE_MOSAICISM, karyotyped, least, aim))
-    if clones is not None and clones.single_changes:
-        first = clones.single_changes[0]
+    # a change that every cell has shown so far sets no cell apart
+    apart = [one for one in (clones.single_changes if clones else ()) if len(one.cells) < karyotyped]
+    if apart:
+        first = apart[0]
         aim = f"karyotyped, because of {describe(first.change, len(first.cells))}"
         wanted.append((NeedKind.EXTEND, karyotyped, rules.extended, aim))
     return tuple(

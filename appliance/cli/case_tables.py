@@ -114,10 +114,11 @@ def cases_table(lines: Iterable[case_pb2.CaseLine]) -> Table:
 def print_review(console: Console, review: review_pb2.Review) -> None:
     """A spread as it stands: its objects by their numbers, and what was done to them."""
     spread = review.spread
-    table = Table(Column("object", justify="right"), "class", "sure", "arm up", "touches", "look at")
+    table = Table(Column("object", justify="right"), "where", "class", "sure", "arm up", "touches", "look at")
     for number, one in zip(review.object_ids, spread.chromosomes, strict=True):
         table.add_row(
             str(number),
+            f"{one.box.x + one.box.width / 2:.0f}, {one.box.y + one.box.height / 2:.0f}",
             one.label,
             f"{one.confidence * 100:.0f} %",
             {one.P_ARM_UP: "p", one.Q_ARM_UP: "q"}.get(one.polarity, "?"),

@@ -16,6 +16,8 @@ class MetaphaseArtist:
         """The input with outlines, classes and confidences; PNG."""
         return draw_overlay(image.grey, spread)
 
-    def karyogram(self, image: Image, spread: Spread, page_format: PageFormat = PageFormat.PNG) -> bytes:
-        """The chromosomes in ISCN order, p arms up."""
-        return draw_karyogram(image.grey, spread, page_format=page_format)
+    def karyogram(
+        self, image: Image, spread: Spread, page_format: PageFormat = PageFormat.PNG, caption: str = ""
+    ) -> bytes:
+        """The chromosomes in ISCN order, p arms up; `caption` stands in the footer."""
+        return draw_karyogram(image.grey, spread, caption, page_format=page_format)

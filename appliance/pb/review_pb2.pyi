@@ -186,7 +186,7 @@ class Split(_message.Message):
     """Number of the object."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___DrawnObject]:
-        """Two to eight, each mostly inside the object."""
+        """Two to eight, drawn roughly: each becomes what it holds of the object."""
 
     def __init__(
         self,

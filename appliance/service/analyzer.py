@@ -47,8 +47,8 @@ class MetaphaseArtist(Protocol):
         """The input with outlines, classes and confidences; PNG."""
         ...
 
-    def karyogram(self, image: Image, spread: Spread, page_format: PageFormat) -> bytes:
-        """The chromosomes in ISCN order, p arms up."""
+    def karyogram(self, image: Image, spread: Spread, page_format: PageFormat, caption: str = "") -> bytes:
+        """The chromosomes in ISCN order, p arms up; `caption` stands in the footer."""
         ...
 
 

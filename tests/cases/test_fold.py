@@ -148,8 +148,18 @@ def test_one_into_two_that_touch() -> None:
 
 def test_parts_lie_inside() -> None:
     parts = (Outline((square(0, 0),), "1"), Outline((square(5, 3),), "2"))
-    with pytest.raises(EditRefused, match="inside object 0"):
+    with pytest.raises(EditRefused, match="pixels of object 0 and got one with 0"):
         after((Split(0, parts),))
+
+
+def test_parts_are_drawn_roughly_and_differ() -> None:
+    (x, y), *_ = square(0, 0)
+    upper = ((0.0, 0.0), (x + 30, 0.0), (x + 30, y + 20), (0.0, y + 20))
+    lower = ((0.0, y + 20), (x + 30, y + 20), (x + 30, y + 60), (0.0, y + 60))
+    reviewed = after((Split(0, (Outline((upper,), "21"), Outline((lower,), "22"))),))
+    assert [one.box.width for one in reviewed.spread.chromosomes[-2:]] == pytest.approx([20, 20], abs=1)
+    with pytest.raises(EditRefused, match="one twice"):
+        after((Split(0, (Outline((upper,), "21"), Outline((upper,), "22"))),))
 
 
 def test_two_into_one() -> None:

@@ -69,6 +69,11 @@ def test_one_cell_with_a_gain_is_neither_a_clone_nor_left_out() -> None:
     assert "+21 in 1 cell (spread 20): not clonal, 1 more with it would be" in summary.remarks
 
 
+def test_the_first_cell_differs_from_no_other() -> None:
+    kinds = [need.kind for need in summarise([cell(1, "47,XXY")], CONSTITUTIONAL).needs]
+    assert NeedKind.EXTEND not in kinds
+
+
 def test_a_tumour_is_written_without_its_single_cells() -> None:
     assert summarise(many((19, "46,XX"), (1, "47,XX,+21")), NEOPLASTIC).iscn == "46,XX[19]"
 
