@@ -211,6 +211,15 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class FilmSource:
+    """Which DICOM film it was, in pseudonyms of this site; empty where the header did not say."""
+
+    study_pseudonym: str = ""
+    series_pseudonym: str = ""
+    instance_pseudonym: str = ""
+
+
+@dataclass(frozen=True)
 class Film:
     """The finished result for one chest X-ray. No findings means that none reached the threshold."""
 
@@ -218,6 +227,7 @@ class Film:
     quality_flags: tuple[QualityFlag, ...] = ()
     view: View = View.NOT_STATED  # as the DICOM header says
     laterality: Laterality = Laterality.NOT_STATED
+    source: FilmSource | None = None  # of a DICOM film
 
 
 @dataclass(frozen=True)

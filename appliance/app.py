@@ -40,6 +40,7 @@ from appliance.models.film_contract import film_contract_mismatch, read_film_con
 from appliance.models.manifest import MANIFEST_NAME, Role
 from appliance.models.reference import REFERENCE_CONTRACTS
 from appliance.models.registry import EngineOpener, LoadEvent, ModelRegistry, ModelState
+from appliance.privacy import Pseudonyms, site_secret
 from appliance.results import ResultStore, Retention
 from appliance.rpc import Identities, RpcServer, ServerLimits, Services, serving
 from appliance.service import AnalysisRepeats, Analyzer, Checkup
@@ -171,7 +172,11 @@ class Daemon:
         analyzer = Analyzer(
             decoder,
             KaryotypePipeline(inference),
-            ChestXrayPipeline(inference, FindingModels(self._models)),
+            ChestXrayPipeline(
+                inference,
+                FindingModels(self._models),
+                pseudonyms=Pseudonyms(site_secret(config.state_directory)),
+            ),
             artist,
             FilmArtist(),
             DicomReports(device_uid(config.state_directory)),

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.analysis import Box, Film, Finding, Laterality, QualityFlag, StageReport, View
+from appliance.analysis import Box, Film, FilmSource, Finding, Laterality, QualityFlag, StageReport, View
 from appliance.chest_xray.appearance import appearance_flags
 from appliance.chest_xray.decoding import Detections, decode, suppress
 from appliance.chest_xray.letterbox import Letterbox, film_input, film_pixels
@@ -20,9 +20,11 @@ from appliance.chest_xray.suitability import header_flags, refuse_other_films
 from appliance.chest_xray.turning import boxes_as_sent
 from appliance.errors import InferenceFailed, InvalidInput, ModelUnavailable, UnsuitableImage
 from appliance.imaging.exif import upright
+from appliance.imaging.film_tags import FilmReferences
 from appliance.imaging.image import Image
 from appliance.inference.request import Inference, RequestContext
 from appliance.models.manifest import Role
+from appliance.privacy import Pseudonyms
 
 _ATTEMPTS = 3
 """Models that one film is tried on, where each was replaced while it was asked."""
@@ -44,6 +46,7 @@ class ChestXrayPipeline:
         model: the model that is loaded now, with its contract, labels and thresholds. An answer counts only
             if that very model gave it: an update can never pair one model's scores with another's labels.
         settings: thresholds and limits.
+        pseudonyms: stand for a film's UIDs in its result; without them results say nothing of the source.
     """
 
     def __init__(
@@ -51,10 +54,12 @@ class ChestXrayPipeline:
         engines: Engines,
         model: Callable[[], FindingModel],
         settings: ChestXraySettings | None = None,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
         self._engines = engines
         self._model = model
         self._settings = settings or ChestXraySettings()
+        self._pseudonyms = pseudonyms
 
     def analyze(self, image: Image, context: RequestContext) -> tuple[Film, tuple[StageReport, ...]]:
         """Find the findings of one film.
@@ -94,6 +99,7 @@ class ChestXrayPipeline:
             quality_flags=self._flags(contrast, model, len(found), seen),
             view=image.tags.view if image.tags is not None else View.NOT_STATED,
             laterality=image.tags.laterality if image.tags is not None else Laterality.NOT_STATED,
+            source=self._source(image.references),
         )
         report = _report(answer, (time.perf_counter() - began_s) * 1000.0)
         return film, (report,)
@@ -114,6 +120,15 @@ class ChestXrayPipeline:
             if answer.model == model.identity:
                 return model, answer, letterbox
         raise ModelUnavailable("the chest X-ray model was replaced again and again meanwhile; try again")
+
+    def _source(self, references: FilmReferences | None) -> FilmSource | None:
+        if references is None or self._pseudonyms is None:
+            return None
+        return FilmSource(
+            study_pseudonym=self._pseudonyms.uid(references.study_instance_uid),
+            series_pseudonym=self._pseudonyms.uid(references.series_instance_uid),
+            instance_pseudonym=self._pseudonyms.uid(references.sop_instance_uid),
+        )
 
     def _flags(
         self, contrast: float, model: FindingModel, number: int, seen: frozenset[QualityFlag]

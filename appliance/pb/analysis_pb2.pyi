@@ -936,6 +936,38 @@ class Finding(_message.Message):
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
 
 @_typing.final
+class FilmSource(_message.Message):
+    """Which DICOM film a result is about: UIDs of this box's own that stand for the film's, the same for every result
+    about the same study, series or film on this box, and on no other box. Empty where the header names none.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STUDY_PSEUDONYM_FIELD_NUMBER: _builtins.int
+    SERIES_PSEUDONYM_FIELD_NUMBER: _builtins.int
+    INSTANCE_PSEUDONYM_FIELD_NUMBER: _builtins.int
+    study_pseudonym: _builtins.str
+    """Stands for the Study Instance UID."""
+    series_pseudonym: _builtins.str
+    """Stands for the Series Instance UID."""
+    instance_pseudonym: _builtins.str
+    """Stands for the SOP Instance UID."""
+    def __init__(
+        self,
+        *,
+        study_pseudonym: _builtins.str = ...,
+        series_pseudonym: _builtins.str = ...,
+        instance_pseudonym: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_pseudonym", b"instance_pseudonym", "series_pseudonym", b"series_pseudonym", "study_pseudonym", b"study_pseudonym"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FilmSource: _TypeAlias = FilmSource  # noqa: Y015
+
+@_typing.final
 class Film(_message.Message):
     """The result for one chest film. No findings means that none reached the threshold."""
 
@@ -945,6 +977,7 @@ class Film(_message.Message):
     QUALITY_FLAGS_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     LATERALITY_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     view: Global___View.ValueType
     """As the DICOM header says."""
     laterality: Global___Laterality.ValueType
@@ -957,6 +990,10 @@ class Film(_message.Message):
     def quality_flags(self) -> _containers.RepeatedScalarFieldContainer[Global___QualityFlag.ValueType]:
         """What a person should know before trusting this."""
 
+    @_builtins.property
+    def source(self) -> Global___FilmSource:
+        """Which DICOM film it was."""
+
     def __init__(
         self,
         *,
@@ -964,10 +1001,11 @@ class Film(_message.Message):
         quality_flags: _abc.Iterable[Global___QualityFlag.ValueType] | None = ...,
         view: Global___View.ValueType = ...,
         laterality: Global___Laterality.ValueType = ...,
+        source: Global___FilmSource | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "laterality", b"laterality", "quality_flags", b"quality_flags", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "laterality", b"laterality", "quality_flags", b"quality_flags", "source", b"source", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,6 +17,7 @@ from appliance.analysis import (
     Explanation,
     ExplanationKind,
     Film,
+    FilmSource,
     Laterality,
     Modality,
     Polarity,
@@ -193,6 +194,17 @@ def write_film(film: Film) -> analysis_pb2.Film:
         quality_flags=[QUALITY_FLAGS[flag] for flag in film.quality_flags],
         view=VIEWS[film.view],
         laterality=LATERALITIES[film.laterality],
+        source=_film_source(film.source),
+    )
+
+
+def _film_source(source: FilmSource | None) -> analysis_pb2.FilmSource | None:
+    if source is None:
+        return None
+    return analysis_pb2.FilmSource(
+        study_pseudonym=source.study_pseudonym,
+        series_pseudonym=source.series_pseudonym,
+        instance_pseudonym=source.instance_pseudonym,
     )
 
 

@@ -40,6 +40,7 @@ from appliance.models.reference import REFERENCE_CONTRACTS
 from appliance.models.registry import ModelRegistry
 from appliance.phantoms.demo import demo_chest_film
 from appliance.phantoms.metaphase import metaphase_phantom
+from appliance.privacy import Pseudonyms, site_secret
 from appliance.results import ResultStore, Retention
 from appliance.rpc import Identities, RpcServer, ServerLimits, Services
 from appliance.rpc.readiness import OVERALL
@@ -160,7 +161,9 @@ class Bench:
         self.analyzer = Analyzer(
             self.decoder,
             KaryotypePipeline(self.engines),
-            ChestXrayPipeline(self.engines, self.engines.film_model),
+            ChestXrayPipeline(
+                self.engines, self.engines.film_model, pseudonyms=Pseudonyms(site_secret(self.folder))
+            ),
             MetaphaseArtist(),
             FilmArtist(),
             DicomReports("2.25.1"),
