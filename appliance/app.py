@@ -388,4 +388,8 @@ def server_limits(config: Config) -> ServerLimits:
         max_request_s=server.max_request_s,
         max_streams=server.max_streams,
         max_in_flight=server.max_in_flight,
+        arrival_s=server.max_arrival_s,
+        handshake_s=server.max_handshake_s,
+        keepalive_s=server.keepalive_s,
+        keepalive_timeout_s=server.keepalive_timeout_s,
     )

@@ -73,6 +73,12 @@ class ServerConfig(_Section):
     max_message_mib: Annotated[int, Field(ge=1, le=1024)] = 80  # largest request or reply
     # longest deadline, also for callers that set none
     max_request_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    max_arrival_s: Annotated[float, Field(gt=0, le=3600)] = 60.0  # how long one request may take to arrive
+    # how long a new connection may take to say what it is
+    max_handshake_s: Annotated[float, Field(gt=0, le=600)] = 20.0
+    # silence of a connection before it is asked whether it lives, and how long it may take to answer
+    keepalive_s: Annotated[float, Field(ge=1, le=86400)] = 60.0
+    keepalive_timeout_s: Annotated[float, Field(gt=0, le=600)] = 20.0
     drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0  # how long a stop waits for requests under way
 
 

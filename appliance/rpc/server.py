@@ -37,6 +37,7 @@ from appliance.pb import (
 from appliance.results import ResultStore
 from appliance.rpc.access import AccessGuard
 from appliance.rpc.appliance_servicer import ApplianceServicer
+from appliance.rpc.arrival import Arrivals
 from appliance.rpc.case_servicer import CaseServicer
 from appliance.rpc.chest_xray_servicer import ChestXrayServicer
 from appliance.rpc.edge import Edge
@@ -74,9 +75,6 @@ INTERNAL_THREADS = 2
 
 MIN_PING_INTERVAL_MS = 10_000
 CONNECTION_IDLE_MS = 600_000
-KEEPALIVE_MS = 60_000
-KEEPALIVE_TIMEOUT_MS = 20_000
-"""A peer that does not answer a ping for so long is gone; what it held (a stream, a slot) is freed."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,10 @@ class ServerLimits:
     max_request_s: float  # longest deadline in seconds
     max_streams: int = 8  # open ModelStreamInfer streams
     max_in_flight: int = 4  # requests of one such stream under way
+    arrival_s: float = 60.0  # how long one request may take to arrive
+    handshake_s: float = 20.0  # how long a new connection may take to say what it is
+    keepalive_s: float = 60.0  # silence of a connection before it is asked whether it lives
+    keepalive_timeout_s: float = 20.0  # how long it may take to answer
 
 
 @dataclass(frozen=True)
@@ -128,18 +130,12 @@ class RpcServer:
         threads = working + limits.max_watchers + limits.max_streams + INTERNAL_THREADS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rpc")
         edge = Edge(limits.max_request_s)
+        self._arrivals = Arrivals(edge, limits.arrival_s)
         self._server = grpc.server(
             self._pool,
-            interceptors=[AccessGuard(edge, services.identities)],
-            options=[
-                ("grpc.max_receive_message_length", limits.max_message_bytes),
-                ("grpc.max_send_message_length", limits.max_message_bytes),
-                ("grpc.so_reuseport", 0),  # a second daemon on the same port shall fail, not share it
-                ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
-                ("grpc.max_connection_idle_ms", CONNECTION_IDLE_MS),
-                ("grpc.keepalive_time_ms", KEEPALIVE_MS),
-                ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
-            ],
+            # strangers are sent away before their request is read
+            interceptors=[AccessGuard(edge, services.identities), self._arrivals],
+            options=_options(limits),
             maximum_concurrent_rpcs=threads,
         )
         karyotype_pb2_grpc.add_KaryotypeServiceServicer_to_server(
@@ -186,6 +182,7 @@ class RpcServer:
         self._open_inference.dismiss_streams()
         self._server.stop(drain_s).wait()
         self._open_inference.close()
+        self._arrivals.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _listen(self, address: str) -> str:
@@ -199,6 +196,22 @@ class RpcServer:
             ) from exc
         host = address.rpartition(":")[0]
         return address if address.startswith("unix:") else f"{host}:{port}"
+
+
+def _options(limits: ServerLimits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", limits.max_message_bytes),
+        ("grpc.max_send_message_length", limits.max_message_bytes),
+        ("grpc.so_reuseport", 0),  # a second daemon on the same port shall fail, not share it
+        ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+        ("grpc.max_connection_idle_ms", CONNECTION_IDLE_MS),
+        # a peer that does not answer a ping is gone; what it held (a stream, a slot) is freed
+        ("grpc.keepalive_time_ms", round(limits.keepalive_s * 1000)),
+        ("grpc.keepalive_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
+        # gRPC's own measuring pings go before the keepalive's and would be waited for by their default, 60 s
+        ("grpc.http2.ping_timeout_ms", round(limits.keepalive_timeout_s * 1000)),
+        ("grpc.server_handshake_timeout_ms", round(limits.handshake_s * 1000)),
+    ]
 
 
 def _open_inference(edge: Edge, services: Services, limits: ServerLimits) -> OpenInferenceServicer:
