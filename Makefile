@@ -71,5 +71,8 @@ bench-priority: setup ## an interactive request's p99 while a batch job saturate
 bench-serving: setup ## against the bare engine, Triton, PyTriton, MLServer and Ray Serve (makes their environments; needs libpython3)
 	@$(PY) -m bench.serving $(ARGS)
 
+performance: setup ## docs/performance.md from bench/results
+	@$(PY) -m bench.performance
+
 accuracy: setup ## docs/accuracy.md from the real test spreads (APPLIANCE_TEST_DATA or ../shared/data)
 	@$(PY) -m bench.accuracy $(ARGS)

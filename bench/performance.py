@@ -1,0 +1,111 @@
+"""docs/performance.md from the results that are kept in bench/results: one section a benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.report import RESULTS
+
+DOCUMENT = RESULTS.parents[1] / "docs" / "performance.md"
+HEAD = """# Performance
+
+Made by `make performance` from [bench/results](../bench/results); do not edit. Each table is one run on
+the machine that it names: medians of interleaved rounds, between their quartiles. Contenders of one
+table ran side by side, so that a busy machine slows all alike: compare ratios, not milliseconds of
+different tables.
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What is said about a benchmark beside its numbers."""
+
+    benchmark: str  # name of the file in bench/results
+    title: str
+    text: str  # what was done, and how to read it
+
+
+SECTIONS = (
+    Section(
+        "xray",
+        "Chest films",
+        """`make bench-xray`. Four phantom films, as JPEG of 1024² pixels and as DICOM of 2048² pixels
+with 12 bits, not compressed (8.4 MB). The model is YOLO11n at 640², INT8. The daemon answers over gRPC,
+commits every result and serves 8 callers at a time. The bare engine runs in the benchmark's own
+process: the same decoder, letterbox and engine, two threads so that one decodes while the other's film
+is computed; nothing is checked, suppressed, stored or sent. The plain server is Python's HTTP server
+around onnxruntime in FP32, with one thread a request. Callers and servers share the cores.
+
+SnippyScan publishes 14.6 images/s for its nano model on a CPU at concurrency 8, with 68 ms of computing
+an image at 640². That is another machine, whose cores are not named: compare it with the first row for
+orientation only.""",
+    ),
+    Section(
+        "cascade",
+        "Karyotype cascade",
+        "`make bench-cascade`. One spread of 1360×1024 pixels as PNG, to the finished karyotype over gRPC.",
+    ),
+)
+
+
+def document(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The whole text; a benchmark without results is left out.
+
+    Args:
+        results: contents of the result files by benchmark.
+    """
+    parts = [HEAD]
+    for section in SECTIONS:
+        result = results.get(section.benchmark)
+        if result is not None:
+            parts.append(f"## {section.title}\n\n{section.text}\n\n{_table(result)}\n{_conditions(result)}\n")
+    return "\n".join(parts)
+
+
+def _table(result: Mapping[str, Any]) -> str:
+    lines = ["| | measured | between | target |", "|---|---|---|---|"]
+    for row in result["rows"]:
+        target = f"{row['target']}, {_verdict(row)}" if row["target"] else ""
+        lines.append(
+            f"| {row['name']} | {_number(row['value'])} {row['unit']} |"
+            f" {_number(row['low'])} to {_number(row['high'])} | {target} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _conditions(result: Mapping[str, Any]) -> str:
+    machine = result["machine"]
+    return (
+        f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB,"
+        f" Python {machine['python']}, commit {result['commit']}."
+    )
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    relation, limit = row["target"].split()
+    met = row["value"] <= float(limit) if relation == "<=" else row["value"] >= float(limit)
+    return "met" if met else "missed"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def main() -> None:
+    """Command line of `make performance`."""
+    argparse.ArgumentParser(prog="bench.performance", description=__doc__).parse_args()
+    results = {
+        section.benchmark: json.loads(path.read_text())
+        for section in SECTIONS
+        if (path := RESULTS / f"{section.benchmark}.json").exists()
+    }
+    DOCUMENT.write_text(document(results))
+    print(f"written to {DOCUMENT}")
+
+
+if __name__ == "__main__":
+    main()
