@@ -10,7 +10,7 @@ ARGS ?=
 DEMO_DIR ?= demo
 
 .PHONY: help setup setup-daemon demo test check format lint types imports proto proto-check lock \
-        wheelhouse install-size bench-cascade bench-priority bench-serving bench-case accuracy
+        wheelhouse install-size bench-cascade bench-priority bench-serving bench-case bench-xray performance accuracy
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -70,6 +70,9 @@ bench-priority: setup ## an interactive request's p99 while a batch job saturate
 
 bench-serving: setup ## against the bare engine, Triton, PyTriton, MLServer and Ray Serve (makes their environments; needs libpython3)
 	@$(PY) -m bench.serving $(ARGS)
+
+bench-xray: setup ## chest films against the bare engine and a plain FP32 server
+	@$(PY) -m bench.xray $(ARGS)
 
 performance: setup ## docs/performance.md from bench/results
 	@$(PY) -m bench.performance
