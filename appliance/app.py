@@ -36,26 +36,21 @@ from appliance.karyotype.artist import MetaphaseArtist
 from appliance.karyotype.cascade import KaryotypePipeline
 from appliance.models.contract import Contract
 from appliance.models.control import ModelControl
+from appliance.models.factory import FactoryPacks
 from appliance.models.film_contract import film_contract_mismatch, read_film_contract
-from appliance.models.manifest import MANIFEST_NAME, Role
+from appliance.models.manifest import Role
+from appliance.models.opening import engine_opener, engine_order
 from appliance.models.reference import REFERENCE_CONTRACTS
-from appliance.models.registry import EngineOpener, LoadEvent, ModelRegistry, ModelState
+from appliance.models.registry import LoadEvent, ModelRegistry, ModelState
 from appliance.privacy import Pseudonyms, site_secret
 from appliance.results import ResultStore, Retention
 from appliance.rpc import Identities, RpcServer, ServerLimits, Services, serving
 from appliance.service import AnalysisRepeats, Analyzer, Checkup
 from appliance.shared_memory import RegionLimits, RegionTable
 from appliance.systemd import Notifier, WatchdogThread
-from engines import (
-    CompileCache,
-    DeviceProbe,
-    Engine,
-    EngineKind,
-    EngineOptions,
-    PixelInput,
-    open_engine,
-    probe_devices,
-)
+from appliance.updates.assembly import model_updates
+from appliance.updates.live import LiveTraffic
+from engines import probe_devices
 
 LOG = logging.getLogger(__name__)
 DAY_MS = 86_400_000
@@ -123,7 +118,8 @@ class Daemon:
             if on_progress is not None:
                 on_progress(event)
 
-        self._models.load(self._packs(), report)
+        self._models.load(self._updates.directories(), report)
+        self._updates.start()
         self._checkup.start_ended()
         self._refresh_readiness()
         self._notifier.ready(self._summary())
@@ -163,10 +159,14 @@ class Daemon:
                 contract_checks={Role.CHEST_XRAY_DETECTOR: film_contract_mismatch},
             )
         )
+        live = LiveTraffic(self._models, self._clock.monotonic_s)
         admission = Admission(config.server.workers, request_rules(config))
         inference = self._resources.enter_context(
-            InferenceService(self._models, call_rules(config), config.inference.streams, admission)
+            InferenceService(self._models, call_rules(config), config.inference.streams, admission, live)
         )
+        packs = FactoryPacks(config.models.directory or FACTORY)
+        self._updates = model_updates(config, self._models, live, packs.find, self._clock)
+        self._resources.callback(self._updates.stop)
         self._checkup = Checkup(self._models, inference, self._store, probe, self._clock)
         artist = MetaphaseArtist()
         analyzer = Analyzer(
@@ -199,8 +199,9 @@ class Daemon:
                 RepeatingEngines(inference, RepeatCache(repeat_limits(config)), self._models.identity),
                 self._shared_memory(),
                 cases,
-                ModelControl(self._models, self._packs),
+                ModelControl(self._models, self._updates.serving),
                 identities(config),
+                self._updates,
                 config.inference.max_batch,
             ),
             server_limits(config),
@@ -212,9 +213,6 @@ class Daemon:
         self._resources.callback(self._stop_edges)
         decoder.warm_up()
         LOG.info("listening on %s", ", ".join(self.addresses))
-
-    def _packs(self) -> list[Path]:
-        return pack_directories(self._config.models.directory or FACTORY)
 
     def _shared_memory(self) -> RegionTable:
         settings = self._config.shared_memory
@@ -280,13 +278,6 @@ class FindingModels:
             )
 
 
-def pack_directories(folder: Path) -> list[Path]:
-    """The sub-folders of `folder` that hold a manifest, by name; ConfigurationError if there is no folder."""
-    if not folder.is_dir():
-        raise ConfigurationError(f"expected a folder of model packs and got nothing at {folder}")
-    return sorted(path.parent for path in folder.glob(f"*/{MANIFEST_NAME}"))
-
-
 def claim_state_directory(folder: Path, resources: ExitStack) -> None:
     """Make the state directory and lock it for as long as `resources` lives.
 
@@ -303,25 +294,6 @@ def claim_state_directory(folder: Path, resources: ExitStack) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
         raise ConfigurationError(f"another daemon is running with the state directory {folder}") from exc
-
-
-def engine_opener(config: Config, probe: DeviceProbe) -> EngineOpener:
-    """What compiles a pack's graph here, with the configured threads and cache."""
-    settings = config.inference
-    options = EngineOptions(threads=settings.threads or None, concurrency=settings.streams)
-    cache = CompileCache(config.cache_directory, config.inference.cache_max_mib * MIB)
-
-    def open_one(model_path: Path, pixels: PixelInput | None = None) -> Engine:
-        return open_engine(model_path, replace(options, pixels=pixels), cache, probe=probe).engine
-
-    return open_one
-
-
-def engine_order(config: Config) -> tuple[EngineKind, ...]:
-    """The runtimes to consider, the best first."""
-    if config.inference.engine == "auto":
-        return (EngineKind.TENSORRT, EngineKind.OPENVINO, EngineKind.ONNXRUNTIME)
-    return (EngineKind(config.inference.engine),)
 
 
 def call_rules(config: Config) -> QueueRules:

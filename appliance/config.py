@@ -212,6 +212,27 @@ class ModelsConfig(_Section):
     directory: Path | None = None  # a folder with one pack per sub-folder; none means the factory packs
 
 
+class ReleasesConfig(_Section):
+    """Model releases: whom to trust, what the gate asks, when a new model counts as confirmed."""
+
+    root: Path | None = None  # TUF root metadata that came with the box; none means that nothing is installed
+    group: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = "everyone"
+    spare_mib: Annotated[int, Field(ge=0, le=1 << 20)] = 256  # left free on the disk beside a new bundle
+    attempts: Annotated[int, Field(ge=1, le=20)] = 5  # for one file of a source
+    first_pause_s: Annotated[float, Field(gt=0, le=60)] = 0.5  # before the second attempt; it doubles
+    trial_s: Annotated[float, Field(gt=0, le=86400)] = 1800.0  # longest compiling and longest testing
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.02  # non-inferiority, in the metric's own unit
+    min_parity: Annotated[float, Field(ge=-1, le=1)] = 0.98  # cosine of INT8 with float arithmetic
+    confirm_requests: Annotated[int, Field(ge=1, le=100_000)] = 20
+    confirm_hours: Annotated[float, Field(gt=0, le=720)] = 24.0
+    max_failures: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of engine calls while unconfirmed
+    max_slowdown: Annotated[float, Field(ge=1, le=100)] = 2.0  # p95 of live calls over the release's budget
+    min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.8  # of the new model with the one before it
+    max_starts: Annotated[int, Field(ge=1, le=100)] = 3  # of the daemon on an unconfirmed model
+    shadow_requests: Annotated[int, Field(ge=1, le=100_000)] = 50
+    shadow_hours: Annotated[float, Field(gt=0, le=720)] = 24.0
+
+
 class Config(_Section):
     """The whole configuration."""
 
@@ -226,6 +247,7 @@ class Config(_Section):
     cases: CasesConfig = CasesConfig()
     models: ModelsConfig = ModelsConfig()
     dicom: DicomConfig = DicomConfig()
+    releases: ReleasesConfig = ReleasesConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")

@@ -25,8 +25,10 @@ ApplianceError
 ├── Cancelled               the caller hung up
 ├── Unavailable             a part the request needs is not there now; try again
 │   ├── ModelUnavailable        no engine is ready for the role
-│   └── StorageUnavailable      the result could not be made durable (disk full, database damaged)
+│   ├── StorageUnavailable      the result could not be made durable (disk full, database damaged)
+│   └── SourceUnavailable       a source of releases is not reachable, or broke off
 ├── PackRejected            a model pack that must not be loaded (hash, contract, labels, size)
+├── ReleaseRefused          a model release that must not be installed (signature, expiry, older, gate)
 ├── ConfigurationError      the configuration file or a command-line value is wrong
 └── InferenceFailed         the engine failed on a valid input: our fault, logged with an id
 """
@@ -140,6 +142,16 @@ class ModelUnavailable(Unavailable):
 
 class StorageUnavailable(Unavailable):
     """The result could not be made durable (disk full, database damaged)."""
+
+
+class SourceUnavailable(Unavailable):
+    """A source of releases is not reachable, or broke off; asking again can work."""
+
+
+class ReleaseRefused(ApplianceError):
+    """A model release that must not be installed: unsigned, expired, older, unsuitable, or failed the
+    gate.
+    """
 
 
 class PackRejected(ApplianceError):

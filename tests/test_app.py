@@ -10,10 +10,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from appliance.app import Daemon, claim_state_directory, engine_order, image_limits, pack_directories
+from appliance.app import Daemon, claim_state_directory, image_limits
 from appliance.client import ApplianceClient, CallError
 from appliance.config import Config, InferenceConfig, ModelsConfig, ServerConfig
 from appliance.errors import ConfigurationError
+from appliance.models.factory import pack_directories
+from appliance.models.opening import engine_order
 from appliance.models.registry import LoadEvent, ModelState
 from appliance.pb.chest_xray_pb2 import AnalyzeChestXrayRequest
 from appliance.pb.karyotype_pb2 import AnalyzeMetaphaseRequest

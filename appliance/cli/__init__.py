@@ -9,6 +9,7 @@ from appliance.cli.analyze import analyze
 from appliance.cli.case import case
 from appliance.cli.demo import demo
 from appliance.cli.dicom import dicom
+from appliance.cli.models import models
 from appliance.cli.results import results
 from appliance.cli.serve import serve
 from appliance.cli.status import self_test, status
@@ -30,5 +31,5 @@ def version() -> None:
     click.echo(f"appliance {__version__}")
 
 
-for command in (serve, dicom, analyze, case, status, self_test, results, demo, token):
+for command in (serve, dicom, analyze, case, status, self_test, results, models, demo, token):
     main.add_command(command)

@@ -16,8 +16,10 @@ from appliance.inference.admission import Admission
 from appliance.inference.batching import form_of, join, rows_of, split, takes_rows
 from appliance.inference.discipline import Discipline, QueueRules, Ticket
 from appliance.inference.job import PATIENCE_ENDED, Job
+from appliance.inference.observer import Observer, Unobserved
 from appliance.inference.request import Inference, ModelIdentity, Priority, RequestContext, Tensors
 from appliance.models.manifest import Role
+from engines.errors import EngineInputError
 from engines.tensor_spec import TensorSpec
 
 LOG = logging.getLogger(__name__)
@@ -78,10 +80,19 @@ class Dispatcher:
         rules: of the queues.
         workers: engine calls at a time; the engines are opened for as many.
         admission: knows whether an interactive request is under way.
+        observer: hears of every call.
     """
 
-    def __init__(self, models: ModelSource, rules: QueueRules, workers: int, admission: Admission) -> None:
+    def __init__(
+        self,
+        models: ModelSource,
+        rules: QueueRules,
+        workers: int,
+        admission: Admission,
+        observer: Observer | None = None,
+    ) -> None:
         self._models = models
+        self._observer = observer or Unobserved()
         self._rules = rules
         self._admission = admission
         self._changed = threading.Condition()
@@ -217,12 +228,21 @@ class Dispatcher:
     def _run(self, role: Role, jobs: list[Job]) -> list[Inference]:
         with self._models.acquire(role) as lease:
             started_s = time.perf_counter()
-            outputs = _infer(lease.engine, jobs)
-            ended_s = time.perf_counter()
             identity = lease.identity
+            try:
+                outputs = _infer(lease.engine, jobs)
+            except EngineInputError:
+                raise  # the caller's fault says nothing about the model
+            except Exception:
+                if len(jobs) == 1:  # calls that shared one are each tried again alone
+                    self._observer.failed(role, identity)
+                raise
+            ended_s = time.perf_counter()
         with self._changed:
             self._mean_s += SMOOTHING * ((ended_s - started_s) - self._mean_s)
             self._answered[role] += len(jobs)
+        for job, own in zip(jobs, outputs, strict=True):
+            self._observer.answered(role, identity, dict(job.tensors), own, (ended_s - started_s) * 1000)
         return [
             Inference(
                 outputs=own,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from appliance.inference.admission import Admission
 from appliance.inference.discipline import QueueRules
 from appliance.inference.dispatcher import Dispatcher, ModelSource
+from appliance.inference.observer import Observer
 from appliance.inference.request import Inference, RequestContext
 from appliance.models.manifest import Role
 
@@ -32,6 +33,7 @@ class InferenceService:
         rules: of the queues, one for each model.
         workers: engine calls at a time; the engines are opened for as many.
         admission: knows whether an interactive request is under way; without one nothing is held back.
+        observer: hears of every engine call.
     """
 
     def __init__(
@@ -40,10 +42,11 @@ class InferenceService:
         rules: QueueRules | None = None,
         workers: int = 1,
         admission: Admission | None = None,
+        observer: Observer | None = None,
     ) -> None:
         rules = rules or QueueRules()
         self._admission = admission or Admission(1, rules)
-        self._dispatcher = Dispatcher(models, rules, workers, self._admission)
+        self._dispatcher = Dispatcher(models, rules, workers, self._admission, observer)
 
     def infer(self, role: Role, tensors: Mapping[str, NDArray[Any]], context: RequestContext) -> Inference:
         """Run the model of `role` on `tensors` and wait for its outputs.

@@ -21,13 +21,14 @@ from appliance.models.contract import Contract, channel_mismatch
 from appliance.models.manifest import MANIFEST_NAME, Acceptance, Manifest
 
 _CHUNK_BYTES = 1 << 20
+MAX_MANIFEST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class PackLimits:
     """Bounds that hold before a byte of a pack is believed."""
 
-    max_manifest_bytes: int = 1 << 20
+    max_manifest_bytes: int = MAX_MANIFEST_BYTES
     max_file_bytes: int = 512 << 20
     max_total_bytes: int = 1 << 30
 

@@ -98,6 +98,7 @@ class _Slot:
     state: ModelState = ModelState.UNAVAILABLE
     reason: str = "no model pack was loaded for this role"
     loaded: _Loaded | None = None
+    held: _Loaded | None = None  # open beside the one that answers: a candidate, or the one before it
     changing: threading.Lock = field(default_factory=threading.Lock)  # one activate or drain at a time
 
 
@@ -164,7 +165,7 @@ class ModelRegistry:
             ModelUnavailable: the engine could not be opened, or the registry is closed.
         """
         role = pack.manifest.role
-        self._check_known(pack)
+        self.check_contract(pack)
         slot = self._slots[role]
         with slot.changing:
             self._set_loading(slot, role)
@@ -184,17 +185,89 @@ class ModelRegistry:
                 self._retire(previous)
         return self.status(role)
 
+    def check_contract(self, pack: ModelPack) -> None:
+        """PackRejected where the pipeline was not written for the pack's contract."""
+        role = pack.manifest.role
+        if role in self._contract_checks:
+            reason = self._contract_checks[role](Contract.of(pack.manifest))
+            if reason is not None:
+                raise PackRejected(f"{pack.manifest.name} {pack.manifest.version}: {reason}")
+            return
+        known = self._known.get(role, frozenset())
+        if pack.contract_hash not in known:
+            names = ", ".join(sorted(hash_[:12] for hash_ in known)) or "none"
+            raise PackRejected(
+                f"expected a contract that the {role.value} pipeline knows ({names})"
+                f" and got {pack.contract_hash[:12]} in {pack.manifest.name} {pack.manifest.version}"
+            )
+
+    def hold(self, pack: ModelPack) -> None:
+        """Open an engine for a verified pack beside the one that answers; it answers nobody before `swap`.
+
+        Raises:
+            PackRejected, ModelUnavailable: as `activate`.
+        """
+        self.check_contract(pack)
+        slot = self._slots[pack.manifest.role]
+        with slot.changing:
+            loaded = self._open(pack)
+            with self._changed:
+                closed = self._closed
+                if not closed:
+                    before, slot.held = slot.held, loaded
+            if closed:
+                loaded.engine.close()
+                raise ModelUnavailable("the model registry is closed: the daemon is stopping")
+            if before is not None:
+                self._retire(before)
+
+    def swap(self, role: Role) -> ModelStatus:
+        """Let the held model answer from the next request on, and hold the one that answered until now.
+
+        Raises:
+            ModelUnavailable: no model is held for the role.
+        """
+        slot = self._slots[role]
+        with slot.changing, self._changed:
+            if slot.held is None:
+                raise ModelUnavailable(f"expected a held model for {role.value} and got none")
+            slot.loaded, slot.held = slot.held, slot.loaded
+            slot.state, slot.reason = ModelState.READY, ""
+            self._changed.notify_all()
+        return self.status(role)
+
+    def let_go(self, role: Role) -> None:
+        """Drain and close the held model of a role; nothing to do where none is held."""
+        slot = self._slots[role]
+        with slot.changing:
+            with self._changed:
+                held, slot.held = slot.held, None
+            if held is not None:
+                self._retire(held)
+
+    def held(self, role: Role) -> ModelIdentity | None:
+        """Which model is held beside the one that answers."""
+        with self._changed:
+            held = self._slots[role].held
+            return held.identity if held is not None else None
+
     @contextmanager
-    def acquire(self, role: Role) -> Iterator[Lease]:
+    def acquire(self, role: Role, *, held: bool = False) -> Iterator[Lease]:
         """Lease the model of a role for the length of a `with` block.
+
+        Args:
+            role: which model.
+            held: the one beside the one that answers.
 
         Raises:
             ModelUnavailable: no engine is ready for the role.
         """
         with self._changed:
             slot = self._slots[role]
-            loaded = slot.loaded
-            if loaded is None or slot.state is not ModelState.READY:
+            loaded = slot.held if held else slot.loaded
+            if held and loaded is None:
+                raise ModelUnavailable(f"expected a held model for {role.value} and got none")
+            if loaded is None or not (held or slot.state is ModelState.READY):
                 why = f": {slot.reason}" if slot.reason else ""
                 raise ModelUnavailable(
                     f"expected a ready model for {role.value} and got {slot.state.value}{why}"
@@ -260,6 +333,7 @@ class ModelRegistry:
         with self._changed:
             self._closed = True
         for role in Role:
+            self.let_go(role)
             self.drain(role, "the daemon is stopping")
 
     def __enter__(self) -> ModelRegistry:
@@ -290,21 +364,6 @@ class ModelRegistry:
             for candidate, slot in self._slots.items():
                 if slot.loaded is None and (role is None or candidate is role):
                     slot.reason = f"pack {directory.name}: {reason}"
-
-    def _check_known(self, pack: ModelPack) -> None:
-        role = pack.manifest.role
-        if role in self._contract_checks:
-            reason = self._contract_checks[role](Contract.of(pack.manifest))
-            if reason is not None:
-                raise PackRejected(f"{pack.manifest.name} {pack.manifest.version}: {reason}")
-            return
-        known = self._known.get(role, frozenset())
-        if pack.contract_hash not in known:
-            names = ", ".join(sorted(hash_[:12] for hash_ in known)) or "none"
-            raise PackRejected(
-                f"expected a contract that the {role.value} pipeline knows ({names})"
-                f" and got {pack.contract_hash[:12]} in {pack.manifest.name} {pack.manifest.version}"
-            )
 
     def _set_loading(self, slot: _Slot, role: Role) -> None:
         with self._changed:

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ppliance/v1/appliance.proto\x12\x0c\x61ppliance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\x9a\x02\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x10\n\x08problems\x18\x03 \x03(\t\x12+\n\x07started\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06models\x18\x05 \x03(\x0b\x32\x19.appliance.v1.ModelStatus\x12,\n\x07storage\x18\x06 \x01(\x0b\x32\x1b.appliance.v1.StorageStatus\x12+\n\x07\x65ngines\x18\x07 \x03(\x0b\x32\x1a.appliance.v1.EngineStatus\x12\x0e\n\x06notice\x18\x08 \x01(\t\x12\x10\n\x08starting\x18\t \x01(\x08\"\xdf\x01\n\x0bModelStatus\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x15\n\rcontract_hash\x18\x04 \x01(\t\x12\'\n\x05state\x18\x05 \x01(\x0e\x32\x18.appliance.v1.ModelState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x08 \x01(\t\x12\x11\n\tprecision\x18\t \x01(\t\x12\x0e\n\x06queued\x18\n \x01(\r\x12\x10\n\x08\x61nswered\x18\x0b \x01(\x04\"^\n\rStorageStatus\x12\x0f\n\x07results\x18\x01 \x01(\x04\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x13\n\x0blimit_bytes\x18\x03 \x01(\x04\x12\x13\n\x0bquarantined\x18\x04 \x01(\t\"<\n\x0c\x45ngineStatus\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06usable\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x13\n\x11ListModelsRequest\"?\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.appliance.v1.ModelStatus\"\x14\n\x12RunSelfTestRequest\"R\n\x13RunSelfTestResponse\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12+\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1b.appliance.v1.SelfTestCheck\"N\n\rSelfTestCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07time_ms\x18\x04 \x01(\x02*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x32\x85\x02\n\x10\x41pplianceService\x12L\n\tGetStatus\x12\x1e.appliance.v1.GetStatusRequest\x1a\x1f.appliance.v1.GetStatusResponse\x12O\n\nListModels\x12\x1f.appliance.v1.ListModelsRequest\x1a .appliance.v1.ListModelsResponse\x12R\n\x0bRunSelfTest\x12 .appliance.v1.RunSelfTestRequest\x1a!.appliance.v1.RunSelfTestResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61ppliance/v1/appliance.proto\x12\x0c\x61ppliance.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\x9a\x02\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\r\n\x05ready\x18\x02 \x01(\x08\x12\x10\n\x08problems\x18\x03 \x03(\t\x12+\n\x07started\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06models\x18\x05 \x03(\x0b\x32\x19.appliance.v1.ModelStatus\x12,\n\x07storage\x18\x06 \x01(\x0b\x32\x1b.appliance.v1.StorageStatus\x12+\n\x07\x65ngines\x18\x07 \x03(\x0b\x32\x1a.appliance.v1.EngineStatus\x12\x0e\n\x06notice\x18\x08 \x01(\t\x12\x10\n\x08starting\x18\t \x01(\x08\"\xdf\x01\n\x0bModelStatus\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x15\n\rcontract_hash\x18\x04 \x01(\t\x12\'\n\x05state\x18\x05 \x01(\x0e\x32\x18.appliance.v1.ModelState\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x08 \x01(\t\x12\x11\n\tprecision\x18\t \x01(\t\x12\x0e\n\x06queued\x18\n \x01(\r\x12\x10\n\x08\x61nswered\x18\x0b \x01(\x04\"^\n\rStorageStatus\x12\x0f\n\x07results\x18\x01 \x01(\x04\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x13\n\x0blimit_bytes\x18\x03 \x01(\x04\x12\x13\n\x0bquarantined\x18\x04 \x01(\t\"<\n\x0c\x45ngineStatus\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06usable\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x13\n\x11ListModelsRequest\"?\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.appliance.v1.ModelStatus\"\x14\n\x12RunSelfTestRequest\"R\n\x13RunSelfTestResponse\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12+\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1b.appliance.v1.SelfTestCheck\"N\n\rSelfTestCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07time_ms\x18\x04 \x01(\x02\"\x8c\x01\n\x14InstallModelsRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x14\n\x0crequested_by\x18\x02 \x01(\t\x12\x0f\n\x07release\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x0c\n\x04hold\x18\x05 \x01(\x08\x12\x0e\n\x06shadow\x18\x06 \x01(\x08\x12\x11\n\tscheduled\x18\x07 \x01(\x08\"|\n\x15InstallModelsResponse\x12)\n\x04step\x18\x01 \x01(\x0b\x32\x19.appliance.v1.InstallStepH\x00\x12/\n\x07outcome\x18\x02 \x01(\x0b\x32\x1c.appliance.v1.InstallOutcomeH\x00\x42\x07\n\x05\x65vent\"r\n\x0bInstallStep\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x12\n\ndone_bytes\x18\x05 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x06 \x01(\x04\">\n\x0eInstallOutcome\x12,\n\x08installs\x18\x01 \x03(\x0b\x32\x1a.appliance.v1.ModelInstall\"\xbb\x01\n\x0cModelInstall\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x63ounter\x18\x04 \x01(\x04\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x0e\n\x06source\x18\x07 \x01(\t\x12\x14\n\x0crequested_by\x18\x08 \x01(\t\x12\x13\n\x0b\x61pproved_by\x18\t \x03(\t\x12\x13\n\x0b\x65vidence_id\x18\n \x01(\t\"\x16\n\x14\x43\x61ncelInstallRequest\"*\n\x15\x43\x61ncelInstallResponse\x12\x11\n\tcancelled\x18\x01 \x01(\x08\":\n\x14\x41\x63tivateModelRequest\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x14\n\x0crequested_by\x18\x02 \x01(\t\"D\n\x15\x41\x63tivateModelResponse\x12+\n\x07install\x18\x01 \x01(\x0b\x32\x1a.appliance.v1.ModelInstall\":\n\x14RollBackModelRequest\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x14\n\x0crequested_by\x18\x02 \x01(\t\"D\n\x15RollBackModelResponse\x12+\n\x05model\x18\x01 \x01(\x0b\x32\x1c.appliance.v1.InstalledModel\"\x1c\n\x1aListInstalledModelsRequest\"K\n\x1bListInstalledModelsResponse\x12,\n\x06models\x18\x01 \x03(\x0b\x32\x1c.appliance.v1.InstalledModel\"\x92\x01\n\x0eInstalledModel\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x02 \x01(\t\x12\x10\n\x08previous\x18\x03 \x01(\t\x12\x11\n\tconfirmed\x18\x04 \x01(\x08\x12\x0f\n\x07\x63ounter\x18\x05 \x01(\x04\x12+\n\x07install\x18\x06 \x01(\x0b\x32\x1a.appliance.v1.ModelInstall\"\x15\n\x13VerifyModelsRequest\"P\n\x14VerifyModelsResponse\x12\x0e\n\x06passed\x18\x01 \x01(\x08\x12(\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x18.appliance.v1.ModelCheck\":\n\nModelCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"(\n\x17ListModelHistoryRequest\x12\r\n\x05limit\x18\x01 \x01(\r\"D\n\x18ListModelHistoryResponse\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.appliance.v1.ModelEvent\"\xcf\x01\n\nModelEvent\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0c\n\x04what\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x14\n\x0crequested_by\x18\x08 \x01(\t\x12\x13\n\x0b\x61pproved_by\x18\t \x03(\t\x12\x13\n\x0b\x65vidence_id\x18\n \x01(\t\".\n\x17GetModelEvidenceRequest\x12\x13\n\x0b\x65vidence_id\x18\x01 \x01(\t\"(\n\x18GetModelEvidenceResponse\x12\x0c\n\x04json\x18\x01 \x01(\t*\x91\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x1b\n\x17MODEL_STATE_UNAVAILABLE\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x32\xf8\x07\n\x10\x41pplianceService\x12L\n\tGetStatus\x12\x1e.appliance.v1.GetStatusRequest\x1a\x1f.appliance.v1.GetStatusResponse\x12O\n\nListModels\x12\x1f.appliance.v1.ListModelsRequest\x1a .appliance.v1.ListModelsResponse\x12R\n\x0bRunSelfTest\x12 .appliance.v1.RunSelfTestRequest\x1a!.appliance.v1.RunSelfTestResponse\x12Z\n\rInstallModels\x12\".appliance.v1.InstallModelsRequest\x1a#.appliance.v1.InstallModelsResponse0\x01\x12X\n\rCancelInstall\x12\".appliance.v1.CancelInstallRequest\x1a#.appliance.v1.CancelInstallResponse\x12X\n\rActivateModel\x12\".appliance.v1.ActivateModelRequest\x1a#.appliance.v1.ActivateModelResponse\x12X\n\rRollBackModel\x12\".appliance.v1.RollBackModelRequest\x1a#.appliance.v1.RollBackModelResponse\x12j\n\x13ListInstalledModels\x12(.appliance.v1.ListInstalledModelsRequest\x1a).appliance.v1.ListInstalledModelsResponse\x12U\n\x0cVerifyModels\x12!.appliance.v1.VerifyModelsRequest\x1a\".appliance.v1.VerifyModelsResponse\x12\x61\n\x10ListModelHistory\x12%.appliance.v1.ListModelHistoryRequest\x1a&.appliance.v1.ListModelHistoryResponse\x12\x61\n\x10GetModelEvidence\x12%.appliance.v1.GetModelEvidenceRequest\x1a&.appliance.v1.GetModelEvidenceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'appliance.v1.appliance_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATE']._serialized_start=1041
-  _globals['_MODELSTATE']._serialized_end=1186
+  _globals['_MODELSTATE']._serialized_start=2841
+  _globals['_MODELSTATE']._serialized_end=2986
   _globals['_GETSTATUSREQUEST']._serialized_start=79
   _globals['_GETSTATUSREQUEST']._serialized_end=97
   _globals['_GETSTATUSRESPONSE']._serialized_start=100
@@ -54,6 +54,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSELFTESTRESPONSE']._serialized_end=958
   _globals['_SELFTESTCHECK']._serialized_start=960
   _globals['_SELFTESTCHECK']._serialized_end=1038
-  _globals['_APPLIANCESERVICE']._serialized_start=1189
-  _globals['_APPLIANCESERVICE']._serialized_end=1450
+  _globals['_INSTALLMODELSREQUEST']._serialized_start=1041
+  _globals['_INSTALLMODELSREQUEST']._serialized_end=1181
+  _globals['_INSTALLMODELSRESPONSE']._serialized_start=1183
+  _globals['_INSTALLMODELSRESPONSE']._serialized_end=1307
+  _globals['_INSTALLSTEP']._serialized_start=1309
+  _globals['_INSTALLSTEP']._serialized_end=1423
+  _globals['_INSTALLOUTCOME']._serialized_start=1425
+  _globals['_INSTALLOUTCOME']._serialized_end=1487
+  _globals['_MODELINSTALL']._serialized_start=1490
+  _globals['_MODELINSTALL']._serialized_end=1677
+  _globals['_CANCELINSTALLREQUEST']._serialized_start=1679
+  _globals['_CANCELINSTALLREQUEST']._serialized_end=1701
+  _globals['_CANCELINSTALLRESPONSE']._serialized_start=1703
+  _globals['_CANCELINSTALLRESPONSE']._serialized_end=1745
+  _globals['_ACTIVATEMODELREQUEST']._serialized_start=1747
+  _globals['_ACTIVATEMODELREQUEST']._serialized_end=1805
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=1807
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=1875
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=1877
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=1935
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=1937
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=2005
+  _globals['_LISTINSTALLEDMODELSREQUEST']._serialized_start=2007
+  _globals['_LISTINSTALLEDMODELSREQUEST']._serialized_end=2035
+  _globals['_LISTINSTALLEDMODELSRESPONSE']._serialized_start=2037
+  _globals['_LISTINSTALLEDMODELSRESPONSE']._serialized_end=2112
+  _globals['_INSTALLEDMODEL']._serialized_start=2115
+  _globals['_INSTALLEDMODEL']._serialized_end=2261
+  _globals['_VERIFYMODELSREQUEST']._serialized_start=2263
+  _globals['_VERIFYMODELSREQUEST']._serialized_end=2284
+  _globals['_VERIFYMODELSRESPONSE']._serialized_start=2286
+  _globals['_VERIFYMODELSRESPONSE']._serialized_end=2366
+  _globals['_MODELCHECK']._serialized_start=2368
+  _globals['_MODELCHECK']._serialized_end=2426
+  _globals['_LISTMODELHISTORYREQUEST']._serialized_start=2428
+  _globals['_LISTMODELHISTORYREQUEST']._serialized_end=2468
+  _globals['_LISTMODELHISTORYRESPONSE']._serialized_start=2470
+  _globals['_LISTMODELHISTORYRESPONSE']._serialized_end=2538
+  _globals['_MODELEVENT']._serialized_start=2541
+  _globals['_MODELEVENT']._serialized_end=2748
+  _globals['_GETMODELEVIDENCEREQUEST']._serialized_start=2750
+  _globals['_GETMODELEVIDENCEREQUEST']._serialized_end=2796
+  _globals['_GETMODELEVIDENCERESPONSE']._serialized_start=2798
+  _globals['_GETMODELEVIDENCERESPONSE']._serialized_end=2838
+  _globals['_APPLIANCESERVICE']._serialized_start=2989
+  _globals['_APPLIANCESERVICE']._serialized_end=4005
 # @@protoc_insertion_point(module_scope)

@@ -378,3 +378,658 @@ class SelfTestCheck(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SelfTestCheck: _TypeAlias = SelfTestCheck  # noqa: Y015
+
+@_typing.final
+class InstallModelsRequest(_message.Message):
+    """Which releases to install."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
+    SCHEDULED_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """A release directory on the box (a USB stick), or an https address."""
+    requested_by: _builtins.str
+    """Who asks, for the history."""
+    release: _builtins.str
+    """One release by its path or NAME-VERSION; empty for the newest of each role."""
+    role: _builtins.str
+    """One role, for example "karyotype.detector"; empty for all."""
+    hold: _builtins.bool
+    """Stop after the gate and wait for ActivateModel."""
+    shadow: _builtins.bool
+    """Let it see live requests before it may answer any."""
+    scheduled: _builtins.bool
+    """Take only what the rollout's group and percentage give this box."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        requested_by: _builtins.str = ...,
+        release: _builtins.str = ...,
+        role: _builtins.str = ...,
+        hold: _builtins.bool = ...,
+        shadow: _builtins.bool = ...,
+        scheduled: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "release", b"release", "requested_by", b"requested_by", "role", b"role", "scheduled", b"scheduled", "shadow", b"shadow", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstallModelsRequest: _TypeAlias = InstallModelsRequest  # noqa: Y015
+
+@_typing.final
+class InstallModelsResponse(_message.Message):
+    """One step of an install, or its outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def step(self) -> Global___InstallStep:
+        """A step."""
+
+    @_builtins.property
+    def outcome(self) -> Global___InstallOutcome:
+        """The outcome; the last message."""
+
+    def __init__(
+        self,
+        *,
+        step: Global___InstallStep | None = ...,
+        outcome: Global___InstallOutcome | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "outcome", b"outcome", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "outcome", b"outcome", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["step", "outcome"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___InstallModelsResponse: _TypeAlias = InstallModelsResponse  # noqa: Y015
+
+@_typing.final
+class InstallStep(_message.Message):
+    """One step of an install."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    DONE_BYTES_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """"downloading", "verifying", "staged", "compiling", "testing", "passed", "shadowing", "activating", "confirming"."""
+    role: _builtins.str
+    """What the model is for."""
+    title: _builtins.str
+    """Name and version."""
+    detail: _builtins.str
+    """For a person."""
+    done_bytes: _builtins.int
+    """Bytes in place."""
+    total_bytes: _builtins.int
+    """Bytes in all; 0 where the step has none."""
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        role: _builtins.str = ...,
+        title: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        done_bytes: _builtins.int = ...,
+        total_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "done_bytes", b"done_bytes", "role", b"role", "state", b"state", "title", b"title", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstallStep: _TypeAlias = InstallStep  # noqa: Y015
+
+@_typing.final
+class InstallOutcome(_message.Message):
+    """How the installs stand."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTALLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def installs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelInstall]:
+        """One for each role; none where the source has nothing newer."""
+
+    def __init__(
+        self,
+        *,
+        installs: _abc.Iterable[Global___ModelInstall] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["installs", b"installs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstallOutcome: _TypeAlias = InstallOutcome  # noqa: Y015
+
+@_typing.final
+class ModelInstall(_message.Message):
+    """One install as it stands on the disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    COUNTER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
+    EVIDENCE_ID_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """What the model is for."""
+    name: _builtins.str
+    """Name of the pack."""
+    version: _builtins.str
+    """Version of the pack."""
+    counter: _builtins.int
+    """Release counter of the role."""
+    state: _builtins.str
+    """As in InstallStep, and "good", "refused", "failed", "cancelled", "rolled back"."""
+    detail: _builtins.str
+    """For a person."""
+    source: _builtins.str
+    """Where it came from."""
+    requested_by: _builtins.str
+    """Who asked for it."""
+    evidence_id: _builtins.str
+    """Id of the gate's report; empty before the gate."""
+    @_builtins.property
+    def approved_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the keys that signed it."""
+
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        counter: _builtins.int = ...,
+        state: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        source: _builtins.str = ...,
+        requested_by: _builtins.str = ...,
+        approved_by: _abc.Iterable[_builtins.str] | None = ...,
+        evidence_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "counter", b"counter", "detail", b"detail", "evidence_id", b"evidence_id", "name", b"name", "requested_by", b"requested_by", "role", b"role", "source", b"source", "state", b"state", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelInstall: _TypeAlias = ModelInstall  # noqa: Y015
+
+@_typing.final
+class CancelInstallRequest(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelInstallRequest: _TypeAlias = CancelInstallRequest  # noqa: Y015
+
+@_typing.final
+class CancelInstallResponse(_message.Message):
+    """Whether there was something to cancel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    cancelled: _builtins.bool
+    """True where an install was under way."""
+    def __init__(
+        self,
+        *,
+        cancelled: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelInstallResponse: _TypeAlias = CancelInstallResponse  # noqa: Y015
+
+@_typing.final
+class ActivateModelRequest(_message.Message):
+    """Which role."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """For example "karyotype.detector"."""
+    requested_by: _builtins.str
+    """Who asks, for the history."""
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        requested_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requested_by", b"requested_by", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateModelRequest: _TypeAlias = ActivateModelRequest  # noqa: Y015
+
+@_typing.final
+class ActivateModelResponse(_message.Message):
+    """How it stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTALL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def install(self) -> Global___ModelInstall:
+        """The install."""
+
+    def __init__(
+        self,
+        *,
+        install: Global___ModelInstall | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["install", b"install"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["install", b"install"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateModelResponse: _TypeAlias = ActivateModelResponse  # noqa: Y015
+
+@_typing.final
+class RollBackModelRequest(_message.Message):
+    """Which role."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """For example "karyotype.detector"."""
+    requested_by: _builtins.str
+    """Who asks, for the history."""
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        requested_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requested_by", b"requested_by", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackModelRequest: _TypeAlias = RollBackModelRequest  # noqa: Y015
+
+@_typing.final
+class RollBackModelResponse(_message.Message):
+    """How it stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___InstalledModel:
+        """The role."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___InstalledModel | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackModelResponse: _TypeAlias = RollBackModelResponse  # noqa: Y015
+
+@_typing.final
+class ListInstalledModelsRequest(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInstalledModelsRequest: _TypeAlias = ListInstalledModelsRequest  # noqa: Y015
+
+@_typing.final
+class ListInstalledModelsResponse(_message.Message):
+    """What is installed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstalledModel]:
+        """One for each role."""
+
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___InstalledModel] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInstalledModelsResponse: _TypeAlias = ListInstalledModelsResponse  # noqa: Y015
+
+@_typing.final
+class InstalledModel(_message.Message):
+    """How one role stands with releases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    CURRENT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FIELD_NUMBER: _builtins.int
+    COUNTER_FIELD_NUMBER: _builtins.int
+    INSTALL_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """What the model is for."""
+    current: _builtins.str
+    """Name and version of the release that serves; empty for a factory pack."""
+    previous: _builtins.str
+    """Of the one before; empty for a factory pack or where there is none."""
+    confirmed: _builtins.bool
+    """Whether live traffic bore the current one out."""
+    counter: _builtins.int
+    """Highest release counter that was confirmed."""
+    @_builtins.property
+    def install(self) -> Global___ModelInstall:
+        """The last install; absent where there was none."""
+
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        current: _builtins.str = ...,
+        previous: _builtins.str = ...,
+        confirmed: _builtins.bool = ...,
+        counter: _builtins.int = ...,
+        install: Global___ModelInstall | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["install", b"install"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "counter", b"counter", "current", b"current", "install", b"install", "previous", b"previous", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstalledModel: _TypeAlias = InstalledModel  # noqa: Y015
+
+@_typing.final
+class VerifyModelsRequest(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyModelsRequest: _TypeAlias = VerifyModelsRequest  # noqa: Y015
+
+@_typing.final
+class VerifyModelsResponse(_message.Message):
+    """What was verified."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSED_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    passed: _builtins.bool
+    """True when every check passed."""
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelCheck]:
+        """The checks."""
+
+    def __init__(
+        self,
+        *,
+        passed: _builtins.bool = ...,
+        checks: _abc.Iterable[Global___ModelCheck] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "passed", b"passed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyModelsResponse: _TypeAlias = VerifyModelsResponse  # noqa: Y015
+
+@_typing.final
+class ModelCheck(_message.Message):
+    """One thing that was verified."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What."""
+    passed: _builtins.bool
+    """Whether it is well."""
+    detail: _builtins.str
+    """What was seen, for a person."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        passed: _builtins.bool = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "name", b"name", "passed", b"passed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelCheck: _TypeAlias = ModelCheck  # noqa: Y015
+
+@_typing.final
+class ListModelHistoryRequest(_message.Message):
+    """How much."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """Most events; 0 for 100."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListModelHistoryRequest: _TypeAlias = ListModelHistoryRequest  # noqa: Y015
+
+@_typing.final
+class ListModelHistoryResponse(_message.Message):
+    """What happened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelEvent]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___ModelEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListModelHistoryResponse: _TypeAlias = ListModelHistoryResponse  # noqa: Y015
+
+@_typing.final
+class ModelEvent(_message.Message):
+    """One event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    REQUESTED_BY_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
+    EVIDENCE_ID_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """What the model is for."""
+    name: _builtins.str
+    """Name of the pack."""
+    version: _builtins.str
+    """Version of the pack."""
+    what: _builtins.str
+    """A state as in ModelInstall."""
+    detail: _builtins.str
+    """For a person."""
+    engine: _builtins.str
+    """Engine, device and precision, where one ran."""
+    requested_by: _builtins.str
+    """Who asked for it."""
+    evidence_id: _builtins.str
+    """Id of the gate's report; empty before the gate."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When, by the box's clock."""
+
+    @_builtins.property
+    def approved_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the keys that signed it."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        role: _builtins.str = ...,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        what: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        engine: _builtins.str = ...,
+        requested_by: _builtins.str = ...,
+        approved_by: _abc.Iterable[_builtins.str] | None = ...,
+        evidence_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_by", b"approved_by", "at", b"at", "detail", b"detail", "engine", b"engine", "evidence_id", b"evidence_id", "name", b"name", "requested_by", b"requested_by", "role", b"role", "version", b"version", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelEvent: _TypeAlias = ModelEvent  # noqa: Y015
+
+@_typing.final
+class GetModelEvidenceRequest(_message.Message):
+    """Which report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVIDENCE_ID_FIELD_NUMBER: _builtins.int
+    evidence_id: _builtins.str
+    """As in ModelEvent."""
+    def __init__(
+        self,
+        *,
+        evidence_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence_id", b"evidence_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetModelEvidenceRequest: _TypeAlias = GetModelEvidenceRequest  # noqa: Y015
+
+@_typing.final
+class GetModelEvidenceResponse(_message.Message):
+    """The report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JSON_FIELD_NUMBER: _builtins.int
+    json: _builtins.str
+    """JSON with `report`, `device` (public key) and `signature` (Ed25519 over the canonical report)."""
+    def __init__(
+        self,
+        *,
+        json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetModelEvidenceResponse: _TypeAlias = GetModelEvidenceResponse  # noqa: Y015

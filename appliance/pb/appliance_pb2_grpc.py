@@ -50,6 +50,46 @@ class ApplianceServiceStub:
                 request_serializer=appliance_dot_v1_dot_appliance__pb2.RunSelfTestRequest.SerializeToString,
                 response_deserializer=appliance_dot_v1_dot_appliance__pb2.RunSelfTestResponse.FromString,
                 _registered_method=True)
+        self.InstallModels = channel.unary_stream(
+                '/appliance.v1.ApplianceService/InstallModels',
+                request_serializer=appliance_dot_v1_dot_appliance__pb2.InstallModelsRequest.SerializeToString,
+                response_deserializer=appliance_dot_v1_dot_appliance__pb2.InstallModelsResponse.FromString,
+                _registered_method=True)
+        self.CancelInstall = channel.unary_unary(
+                '/appliance.v1.ApplianceService/CancelInstall',
+                request_serializer=appliance_dot_v1_dot_appliance__pb2.CancelInstallRequest.SerializeToString,
+                response_deserializer=appliance_dot_v1_dot_appliance__pb2.CancelInstallResponse.FromString,
+                _registered_method=True)
+        self.ActivateModel = channel.unary_unary(
+                '/appliance.v1.ApplianceService/ActivateModel',
+                request_serializer=appliance_dot_v1_dot_appliance__pb2.ActivateModelRequest.SerializeToString,
+                response_deserializer=appliance_dot_v1_dot_appliance__pb2.ActivateModelResponse.FromString,
+                _registered_method=True)
+        self.RollBackModel = channel.unary_unary(
+                '/appliance.v1.ApplianceService/RollBackModel',
+                request_serializer=appliance_dot_v1_dot_appliance__pb2.RollBackModelRequest.SerializeToString,
+                response_deserializer=appliance_dot_v1_dot_appliance__pb2.RollBackModelResponse.FromString,
+                _registered_method=True)
+        self.ListInstalledModels = channel.unary_unary(
+                '/appliance.v1.ApplianceService/ListInstalledModels',
+                request_serializer=appliance_dot_v1_dot_appliance__pb2.ListInstalledModelsRequest.SerializeToString,
+                response_deserializer=appliance_dot_v1_dot_appliance__pb2.ListInstalledModelsResponse.FromString,
+                _registered_method=True)
+        self.VerifyModels = channel.unary_unary(
+                '/appliance.v1.ApplianceService/VerifyModels',
+                request_serializer=appliance_dot_v1_dot_appliance__pb2.VerifyModelsRequest.SerializeToString,
+                response_deserializer=appliance_dot_v1_dot_appliance__pb2.VerifyModelsResponse.FromString,
+                _registered_method=True)
+        self.ListModelHistory = channel.unary_unary(
+                '/appliance.v1.ApplianceService/ListModelHistory',
+                request_serializer=appliance_dot_v1_dot_appliance__pb2.ListModelHistoryRequest.SerializeToString,
+                response_deserializer=appliance_dot_v1_dot_appliance__pb2.ListModelHistoryResponse.FromString,
+                _registered_method=True)
+        self.GetModelEvidence = channel.unary_unary(
+                '/appliance.v1.ApplianceService/GetModelEvidence',
+                request_serializer=appliance_dot_v1_dot_appliance__pb2.GetModelEvidenceRequest.SerializeToString,
+                response_deserializer=appliance_dot_v1_dot_appliance__pb2.GetModelEvidenceResponse.FromString,
+                _registered_method=True)
 
 
 class ApplianceServiceServicer:
@@ -77,6 +117,63 @@ class ApplianceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InstallModels(self, request, context):
+        """Installs what a source of signed releases offers; a message for each step, at last the outcome. The install goes
+        on when the caller hangs up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelInstall(self, request, context):
+        """Stops the install under way, where its state allows it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateModel(self, request, context):
+        """Lets a release that passed the gate take over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackModel(self, request, context):
+        """Lets the model before serve again; needs no network.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInstalledModels(self, request, context):
+        """What is installed for each role.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyModels(self, request, context):
+        """Reads back every stored bundle and record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelHistory(self, request, context):
+        """What happened to the models, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModelEvidence(self, request, context):
+        """A signed report of the gate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ApplianceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +191,46 @@ def add_ApplianceServiceServicer_to_server(servicer, server):
                     servicer.RunSelfTest,
                     request_deserializer=appliance_dot_v1_dot_appliance__pb2.RunSelfTestRequest.FromString,
                     response_serializer=appliance_dot_v1_dot_appliance__pb2.RunSelfTestResponse.SerializeToString,
+            ),
+            'InstallModels': grpc.unary_stream_rpc_method_handler(
+                    servicer.InstallModels,
+                    request_deserializer=appliance_dot_v1_dot_appliance__pb2.InstallModelsRequest.FromString,
+                    response_serializer=appliance_dot_v1_dot_appliance__pb2.InstallModelsResponse.SerializeToString,
+            ),
+            'CancelInstall': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelInstall,
+                    request_deserializer=appliance_dot_v1_dot_appliance__pb2.CancelInstallRequest.FromString,
+                    response_serializer=appliance_dot_v1_dot_appliance__pb2.CancelInstallResponse.SerializeToString,
+            ),
+            'ActivateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateModel,
+                    request_deserializer=appliance_dot_v1_dot_appliance__pb2.ActivateModelRequest.FromString,
+                    response_serializer=appliance_dot_v1_dot_appliance__pb2.ActivateModelResponse.SerializeToString,
+            ),
+            'RollBackModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackModel,
+                    request_deserializer=appliance_dot_v1_dot_appliance__pb2.RollBackModelRequest.FromString,
+                    response_serializer=appliance_dot_v1_dot_appliance__pb2.RollBackModelResponse.SerializeToString,
+            ),
+            'ListInstalledModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInstalledModels,
+                    request_deserializer=appliance_dot_v1_dot_appliance__pb2.ListInstalledModelsRequest.FromString,
+                    response_serializer=appliance_dot_v1_dot_appliance__pb2.ListInstalledModelsResponse.SerializeToString,
+            ),
+            'VerifyModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyModels,
+                    request_deserializer=appliance_dot_v1_dot_appliance__pb2.VerifyModelsRequest.FromString,
+                    response_serializer=appliance_dot_v1_dot_appliance__pb2.VerifyModelsResponse.SerializeToString,
+            ),
+            'ListModelHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelHistory,
+                    request_deserializer=appliance_dot_v1_dot_appliance__pb2.ListModelHistoryRequest.FromString,
+                    response_serializer=appliance_dot_v1_dot_appliance__pb2.ListModelHistoryResponse.SerializeToString,
+            ),
+            'GetModelEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelEvidence,
+                    request_deserializer=appliance_dot_v1_dot_appliance__pb2.GetModelEvidenceRequest.FromString,
+                    response_serializer=appliance_dot_v1_dot_appliance__pb2.GetModelEvidenceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +315,222 @@ class ApplianceService:
             '/appliance.v1.ApplianceService/RunSelfTest',
             appliance_dot_v1_dot_appliance__pb2.RunSelfTestRequest.SerializeToString,
             appliance_dot_v1_dot_appliance__pb2.RunSelfTestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InstallModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/appliance.v1.ApplianceService/InstallModels',
+            appliance_dot_v1_dot_appliance__pb2.InstallModelsRequest.SerializeToString,
+            appliance_dot_v1_dot_appliance__pb2.InstallModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelInstall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/appliance.v1.ApplianceService/CancelInstall',
+            appliance_dot_v1_dot_appliance__pb2.CancelInstallRequest.SerializeToString,
+            appliance_dot_v1_dot_appliance__pb2.CancelInstallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/appliance.v1.ApplianceService/ActivateModel',
+            appliance_dot_v1_dot_appliance__pb2.ActivateModelRequest.SerializeToString,
+            appliance_dot_v1_dot_appliance__pb2.ActivateModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/appliance.v1.ApplianceService/RollBackModel',
+            appliance_dot_v1_dot_appliance__pb2.RollBackModelRequest.SerializeToString,
+            appliance_dot_v1_dot_appliance__pb2.RollBackModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInstalledModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/appliance.v1.ApplianceService/ListInstalledModels',
+            appliance_dot_v1_dot_appliance__pb2.ListInstalledModelsRequest.SerializeToString,
+            appliance_dot_v1_dot_appliance__pb2.ListInstalledModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/appliance.v1.ApplianceService/VerifyModels',
+            appliance_dot_v1_dot_appliance__pb2.VerifyModelsRequest.SerializeToString,
+            appliance_dot_v1_dot_appliance__pb2.VerifyModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/appliance.v1.ApplianceService/ListModelHistory',
+            appliance_dot_v1_dot_appliance__pb2.ListModelHistoryRequest.SerializeToString,
+            appliance_dot_v1_dot_appliance__pb2.ListModelHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/appliance.v1.ApplianceService/GetModelEvidence',
+            appliance_dot_v1_dot_appliance__pb2.GetModelEvidenceRequest.SerializeToString,
+            appliance_dot_v1_dot_appliance__pb2.GetModelEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

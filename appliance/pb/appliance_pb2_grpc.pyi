@@ -39,6 +39,24 @@ class ApplianceServiceStub:
     """What is loaded."""
     RunSelfTest: _grpc.UnaryUnaryMultiCallable[_appliance_pb2.RunSelfTestRequest, _appliance_pb2.RunSelfTestResponse]
     """Runs every model on its golden cases and writes to the storage; takes some seconds."""
+    InstallModels: _grpc.UnaryStreamMultiCallable[_appliance_pb2.InstallModelsRequest, _appliance_pb2.InstallModelsResponse]
+    """Installs what a source of signed releases offers; a message for each step, at last the outcome. The install goes
+    on when the caller hangs up.
+    """
+    CancelInstall: _grpc.UnaryUnaryMultiCallable[_appliance_pb2.CancelInstallRequest, _appliance_pb2.CancelInstallResponse]
+    """Stops the install under way, where its state allows it."""
+    ActivateModel: _grpc.UnaryUnaryMultiCallable[_appliance_pb2.ActivateModelRequest, _appliance_pb2.ActivateModelResponse]
+    """Lets a release that passed the gate take over."""
+    RollBackModel: _grpc.UnaryUnaryMultiCallable[_appliance_pb2.RollBackModelRequest, _appliance_pb2.RollBackModelResponse]
+    """Lets the model before serve again; needs no network."""
+    ListInstalledModels: _grpc.UnaryUnaryMultiCallable[_appliance_pb2.ListInstalledModelsRequest, _appliance_pb2.ListInstalledModelsResponse]
+    """What is installed for each role."""
+    VerifyModels: _grpc.UnaryUnaryMultiCallable[_appliance_pb2.VerifyModelsRequest, _appliance_pb2.VerifyModelsResponse]
+    """Reads back every stored bundle and record."""
+    ListModelHistory: _grpc.UnaryUnaryMultiCallable[_appliance_pb2.ListModelHistoryRequest, _appliance_pb2.ListModelHistoryResponse]
+    """What happened to the models, newest first."""
+    GetModelEvidence: _grpc.UnaryUnaryMultiCallable[_appliance_pb2.GetModelEvidenceRequest, _appliance_pb2.GetModelEvidenceResponse]
+    """A signed report of the gate."""
 
 @_typing.type_check_only
 class ApplianceServiceAsyncStub(ApplianceServiceStub):
@@ -51,6 +69,24 @@ class ApplianceServiceAsyncStub(ApplianceServiceStub):
     """What is loaded."""
     RunSelfTest: _aio.UnaryUnaryMultiCallable[_appliance_pb2.RunSelfTestRequest, _appliance_pb2.RunSelfTestResponse]  # type: ignore[assignment]
     """Runs every model on its golden cases and writes to the storage; takes some seconds."""
+    InstallModels: _aio.UnaryStreamMultiCallable[_appliance_pb2.InstallModelsRequest, _appliance_pb2.InstallModelsResponse]  # type: ignore[assignment]
+    """Installs what a source of signed releases offers; a message for each step, at last the outcome. The install goes
+    on when the caller hangs up.
+    """
+    CancelInstall: _aio.UnaryUnaryMultiCallable[_appliance_pb2.CancelInstallRequest, _appliance_pb2.CancelInstallResponse]  # type: ignore[assignment]
+    """Stops the install under way, where its state allows it."""
+    ActivateModel: _aio.UnaryUnaryMultiCallable[_appliance_pb2.ActivateModelRequest, _appliance_pb2.ActivateModelResponse]  # type: ignore[assignment]
+    """Lets a release that passed the gate take over."""
+    RollBackModel: _aio.UnaryUnaryMultiCallable[_appliance_pb2.RollBackModelRequest, _appliance_pb2.RollBackModelResponse]  # type: ignore[assignment]
+    """Lets the model before serve again; needs no network."""
+    ListInstalledModels: _aio.UnaryUnaryMultiCallable[_appliance_pb2.ListInstalledModelsRequest, _appliance_pb2.ListInstalledModelsResponse]  # type: ignore[assignment]
+    """What is installed for each role."""
+    VerifyModels: _aio.UnaryUnaryMultiCallable[_appliance_pb2.VerifyModelsRequest, _appliance_pb2.VerifyModelsResponse]  # type: ignore[assignment]
+    """Reads back every stored bundle and record."""
+    ListModelHistory: _aio.UnaryUnaryMultiCallable[_appliance_pb2.ListModelHistoryRequest, _appliance_pb2.ListModelHistoryResponse]  # type: ignore[assignment]
+    """What happened to the models, newest first."""
+    GetModelEvidence: _aio.UnaryUnaryMultiCallable[_appliance_pb2.GetModelEvidenceRequest, _appliance_pb2.GetModelEvidenceResponse]  # type: ignore[assignment]
+    """A signed report of the gate."""
 
 class ApplianceServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a technician asks."""
@@ -78,5 +114,71 @@ class ApplianceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_appliance_pb2.RunSelfTestResponse, _abc.Awaitable[_appliance_pb2.RunSelfTestResponse]]:
         """Runs every model on its golden cases and writes to the storage; takes some seconds."""
+
+    @_abc_1.abstractmethod
+    def InstallModels(
+        self,
+        request: _appliance_pb2.InstallModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_appliance_pb2.InstallModelsResponse], _abc.AsyncIterator[_appliance_pb2.InstallModelsResponse]]:
+        """Installs what a source of signed releases offers; a message for each step, at last the outcome. The install goes
+        on when the caller hangs up.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelInstall(
+        self,
+        request: _appliance_pb2.CancelInstallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_appliance_pb2.CancelInstallResponse, _abc.Awaitable[_appliance_pb2.CancelInstallResponse]]:
+        """Stops the install under way, where its state allows it."""
+
+    @_abc_1.abstractmethod
+    def ActivateModel(
+        self,
+        request: _appliance_pb2.ActivateModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_appliance_pb2.ActivateModelResponse, _abc.Awaitable[_appliance_pb2.ActivateModelResponse]]:
+        """Lets a release that passed the gate take over."""
+
+    @_abc_1.abstractmethod
+    def RollBackModel(
+        self,
+        request: _appliance_pb2.RollBackModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_appliance_pb2.RollBackModelResponse, _abc.Awaitable[_appliance_pb2.RollBackModelResponse]]:
+        """Lets the model before serve again; needs no network."""
+
+    @_abc_1.abstractmethod
+    def ListInstalledModels(
+        self,
+        request: _appliance_pb2.ListInstalledModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_appliance_pb2.ListInstalledModelsResponse, _abc.Awaitable[_appliance_pb2.ListInstalledModelsResponse]]:
+        """What is installed for each role."""
+
+    @_abc_1.abstractmethod
+    def VerifyModels(
+        self,
+        request: _appliance_pb2.VerifyModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_appliance_pb2.VerifyModelsResponse, _abc.Awaitable[_appliance_pb2.VerifyModelsResponse]]:
+        """Reads back every stored bundle and record."""
+
+    @_abc_1.abstractmethod
+    def ListModelHistory(
+        self,
+        request: _appliance_pb2.ListModelHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_appliance_pb2.ListModelHistoryResponse, _abc.Awaitable[_appliance_pb2.ListModelHistoryResponse]]:
+        """What happened to the models, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetModelEvidence(
+        self,
+        request: _appliance_pb2.GetModelEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_appliance_pb2.GetModelEvidenceResponse, _abc.Awaitable[_appliance_pb2.GetModelEvidenceResponse]]:
+        """A signed report of the gate."""
 
 def add_ApplianceServiceServicer_to_server(servicer: ApplianceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

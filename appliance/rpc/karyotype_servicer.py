@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 
-from appliance.analysis import Analysis
+from appliance.analysis import Analysis, StageEvent
 from appliance.pb import karyotype_pb2, karyotype_pb2_grpc
 from appliance.rpc.edge import Edge
 from appliance.rpc.progress import as_they_end
@@ -35,7 +35,11 @@ class KaryotypeServicer(karyotype_pb2_grpc.KaryotypeServiceServicer):
         """One image, a message as each stage ends, at last the answer."""
         with self._edge.call(context, read_priority(request.analysis)) as call:
             wanted = read_analysis(request.analysis)
-            for event in as_they_end(lambda tell: self._analyzer.analyze_metaphase(wanted, call, tell)):
+
+            def work(tell: Callable[[StageEvent], None]) -> Analysis:
+                return self._analyzer.analyze_metaphase(wanted, call, tell)
+
+            for event in as_they_end(work):
                 if isinstance(event, Analysis):
                     yield karyotype_pb2.AnalyzeMetaphaseStreamResponse(result=write_metaphase(event))
                 else:

@@ -55,6 +55,7 @@ from appliance.rpc.result_servicer import ResultServicer
 from appliance.rpc.review_servicer import ReviewServicer
 from appliance.service import Analyzer, Checkup
 from appliance.shared_memory import RegionTable
+from appliance.updates.service import ModelUpdates
 
 LOG = logging.getLogger(__name__)
 SERVICE_NAMES = tuple(
@@ -107,6 +108,7 @@ class Services:
     cases: CaseDesk
     control: ModelControl
     identities: Identities
+    updates: ModelUpdates
     max_batch: int  # largest size of a dynamic dimension in a raw tensor
 
 
@@ -152,7 +154,7 @@ class RpcServer:
             ReviewServicer(edge, services.cases), self._server
         )
         appliance_pb2_grpc.add_ApplianceServiceServicer_to_server(
-            ApplianceServicer(edge, services.checkup), self._server
+            ApplianceServicer(edge, services.checkup, services.updates), self._server
         )
         self._open_inference = _open_inference(edge, services, limits)
         add_open_inference(self._open_inference, self._server)

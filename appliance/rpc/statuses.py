@@ -21,6 +21,7 @@ STATUS_OF: dict[type[errors.ApplianceError], grpc.StatusCode] = {
     errors.WrongImage: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WrongState: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Conflict: grpc.StatusCode.ABORTED,
+    errors.ReleaseRefused: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,

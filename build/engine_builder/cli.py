@@ -27,6 +27,7 @@ from engine_builder.plot import plot_comparison
 from engine_builder.quantize import CalibrationMethod, QuantizationSettings, quantize
 from engine_builder.recipe import Workspace, find_callable, read_recipe
 from engine_builder.yolo.command import pack_yolo_command
+from engine_builder.release.cli import release
 from engines.errors import EngineError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -189,6 +190,9 @@ def compare_command(
     _print_verdicts(Console(), verdicts)
     if not all(verdict.met for verdict in verdicts):
         raise BuildFailed("expected every acceptance threshold to be met and got the table above")
+
+
+cli.add_command(release)
 
 
 def _print_verdicts(console: Console, verdicts: tuple[Verdict, ...]) -> None:

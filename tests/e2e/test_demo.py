@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from appliance import RESEARCH_USE_ONLY
-from appliance.app import FACTORY, pack_directories
+from appliance.app import FACTORY
+from appliance.models.factory import pack_directories
 from appliance.models.manifest import Role
 
 WAIT_S = 280.0

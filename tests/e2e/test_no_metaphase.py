@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from appliance.app import FACTORY, pack_directories
+from appliance.app import FACTORY
 from appliance.client import ApplianceClient, CallError, LocalDaemon
 from appliance.imaging import encode_png
+from appliance.models.factory import pack_directories
 from appliance.models.manifest import Role
 from appliance.pb.karyotype_pb2 import AnalyzeMetaphaseRequest
 from appliance.phantoms.demo import demo_chest_film

@@ -42,6 +42,8 @@ EXPECTED = {
     errors.Unavailable: "UNAVAILABLE",
     errors.ModelUnavailable: "UNAVAILABLE",
     errors.StorageUnavailable: "UNAVAILABLE",
+    errors.SourceUnavailable: "UNAVAILABLE",
+    errors.ReleaseRefused: "FAILED_PRECONDITION",
     errors.PackRejected: "INTERNAL",
     errors.ConfigurationError: "INTERNAL",
     errors.InferenceFailed: "INTERNAL",

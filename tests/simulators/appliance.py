@@ -19,6 +19,7 @@ from appliance.chest_xray.artist import FilmArtist
 from appliance.chest_xray.pipeline import ChestXrayPipeline
 from appliance.chest_xray.settings import FindingModel
 from appliance.clock import Clock
+from appliance.config import Config
 from appliance.dicom_out.reports import DicomReports
 from appliance.imaging import ImageDecoder, ImageLimits, encode_png
 from appliance.inference import (
@@ -47,6 +48,10 @@ from appliance.rpc.readiness import OVERALL
 from appliance.rpc.server import SERVICE_NAMES
 from appliance.service import AnalysisRepeats, Analyzer, Checkup
 from appliance.shared_memory import RegionLimits, RegionTable
+from appliance.service import Analyzer, Checkup
+from appliance.shared_memory import RegionTable
+from appliance.updates.assembly import model_updates
+from appliance.updates.live import LiveTraffic
 from engines import DeviceProbe, PixelInput
 from tests.simulators.analyses import DAY_MS
 from tests.simulators.film_engines import FilmEngines
@@ -154,6 +159,11 @@ class Bench:
         )
         self.regions = RegionTable(RegionLimits(4, 1 << 20, 4, 1 << 20))
         resources.callback(self.regions.close)
+        config = Config(state_dir=self.folder / "state")
+        live = LiveTraffic(self.models, clock.monotonic_s)
+        self.updates = model_updates(config, self.models, live, lambda _role: None, clock)
+        self.regions = RegionTable(max_regions=4, max_bytes=1 << 20)
+        resources.callback(self.regions.unregister_all)
         self.admission = Admission(LIMITS.workers, QueueRules(LIMITS.max_waiting))
         self.inference = resources.enter_context(
             InferenceService(self.models, QueueRules(4), admission=self.admission)
@@ -195,6 +205,7 @@ class Bench:
             self.cases,
             ModelControl(self.models, lambda: []),
             Identities(TokenFile(self.folder / "tokens.json"), self.local_roles, ()),
+            self.updates,
             max_batch=8,
         )
 

@@ -89,7 +89,11 @@ class PipelineModel(ABC):
         """What is known as each stage ends, and at last the answer; with it whether it is the last."""
         began_ns = time.perf_counter_ns()
         request = read_wanted(tensors, wanted)
-        for event in as_they_end(lambda tell: self._analyze(request, context, tell)):
+
+        def work(tell: Callable[[StageEvent], None]) -> Analysis:
+            return self._analyze(request, context, tell)
+
+        for event in as_they_end(work):
             if isinstance(event, Analysis):
                 yield self._outcome(event, time.perf_counter_ns() - began_ns), True
             else:

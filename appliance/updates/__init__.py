@@ -1,0 +1,1 @@
+"""A release on its way into service: install, gate, activation, confirmation by live traffic, rollback."""
