@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -119,7 +118,7 @@ class Daemon:
                 on_progress(event)
 
         self._models.load(self._updates.directories(), report)
-        self._updates.start()
+        self._updates.begin()
         self._checkup.start_ended()
         self._refresh_readiness()
         self._notifier.ready(self._summary())

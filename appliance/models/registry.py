@@ -6,7 +6,6 @@ last lease on it has been given back, so that no request ever meets a closed eng
 
 from __future__ import annotations
 
-import enum
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,9 +22,12 @@ from appliance.models.identity import ModelIdentity
 from appliance.models.manifest import Role
 from appliance.models.pack import ModelPack, PackLimits
 from appliance.models.pixels import pixel_input
-from engines.contract import Engine, EngineInfo
+from appliance.models.status import LoadEvent, ModelState, ModelStatus
+from engines.contract import Engine
 from engines.errors import EngineError
 from engines.pixels import PixelInput
+
+__all__ = ["EngineOpener", "Lease", "LoadEvent", "ModelRegistry", "ModelState", "ModelStatus"]
 
 LOG = logging.getLogger(__name__)
 
@@ -40,39 +42,6 @@ class EngineOpener(Protocol):
 
 ContractCheck = Callable[[Contract], str | None]
 """Why a pipeline cannot follow a contract, or None where it can."""
-
-
-class ModelState(enum.Enum):
-    """Where a role stands."""
-
-    LOADING = "loading"  # an engine is being opened and there is none to answer meanwhile
-    READY = "ready"  # leases are given
-    UNAVAILABLE = "unavailable"  # no engine, and the status says why
-    UNLOADING = "unloading"  # no new leases; waits for the last one
-
-
-@dataclass(frozen=True)
-class ModelStatus:
-    """One role as a technician sees it."""
-
-    role: Role
-    state: ModelState
-    reason: str  # why it is not READY; empty when it is
-    identity: ModelIdentity | None
-    engine: EngineInfo | None
-    demonstration: bool  # answers carry DEMONSTRATION_MODEL
-    leases: int  # requests that use the model now
-    takes_pixels: bool = False  # as UINT8, beside the tensor of its contract
-
-
-@dataclass(frozen=True)
-class LoadEvent:
-    """A step of `load`, for a progress display."""
-
-    role: Role | None  # None while the pack's manifest has not been read
-    directory: Path
-    state: ModelState
-    detail: str
 
 
 @dataclass(frozen=True)

@@ -89,12 +89,27 @@ class ModelUpdates:
         """What a start loads, one pack for each role; see `StartUp.directories`."""
         return self._start_up.directories(self._tools.factory)
 
-    def start(self) -> None:
-        """After the models were loaded: stand in for what could not be, carry on what was cut off, watch."""
+    def begin(self, *, watch: bool = True) -> None:
+        """After the models were loaded: stand in for what could not be, carry on what was cut off, watch.
+
+        Args:
+            watch: on a thread of its own; a test carries on and ticks by itself.
+        """
         for role in Role:
             self._start_up.stand_in(role)
-        self._thread = threading.Thread(target=self._keep_watch, name="model-updates", daemon=True)
-        self._thread.start()
+        if watch:
+            self._thread = threading.Thread(target=self._keep_watch, name="model-updates", daemon=True)
+            self._thread.start()
+
+    def carry_on(self) -> None:
+        """Go on with every install that was cut off, and delete what nothing needs."""
+        for role in Role:
+            self._carry_on(role)
+        self._installer.collect_garbage()
+
+    def tick(self) -> None:
+        """See `Watch.tick`."""
+        self._watch.tick()
 
     def stop(self) -> None:
         """Stop watching; an install under way is left for the next start to carry on."""
@@ -229,9 +244,7 @@ class ModelUpdates:
         return self._watch.begin(self._installer.drive(self._tools.records.begin(install), job))
 
     def _keep_watch(self) -> None:
-        for role in Role:
-            self._carry_on(role)
-        self._installer.collect_garbage()
+        self.carry_on()
         while not self._stopping.wait(TICK_S):
             try:
                 self._watch.tick()

@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,11 @@ from appliance.models.golden import agreement, check_golden, read_golden, shape_
 from appliance.models.golden_objects import pair_objects
 from appliance.models.manifest import GoldenCase, Precision
 from appliance.models.pack import ModelPack
+from appliance.models.pixels import pixel_input
+from appliance.models.registry import EngineOpener
 from appliance.updates.exam import Exam, score
 from engines import Engine
 
-Opener = Callable[[Path], Engine]
 TIMED_CALLS = 20
 TIMED_SECONDS = 10.0
 """Whichever comes first ends the timing; at least five calls are made."""
@@ -68,9 +68,9 @@ class Trial:
 
 def run_trial(
     pack: ModelPack,
-    open_engine: Opener,
+    open_engine: EngineOpener,
     exams: Mapping[str, Exam],
-    open_float: Opener | None = None,
+    open_float: EngineOpener | None = None,
     memory_mib: Callable[[], float] = lambda: 0.0,
 ) -> Trial:
     """Measure a pack.
@@ -86,7 +86,7 @@ def run_trial(
         EngineError, ApplianceError: it could not be measured at all.
     """
     before_mib = memory_mib()
-    with open_engine(pack.model_path) as engine:
+    with open_engine(pack.model_path, pixel_input(pack.manifest)) as engine:
         mismatch = shape_mismatch(pack.manifest, engine)
         if mismatch is not None:
             return Trial(engine=describe(engine), fault=mismatch)
@@ -131,7 +131,7 @@ def _latencies(engine: Engine, inputs: Mapping[str, NDArray[Any]]) -> list[float
     return found
 
 
-def _parity(pack: ModelPack, engine: Engine, open_float: Opener | None) -> tuple[float, ...]:
+def _parity(pack: ModelPack, engine: Engine, open_float: EngineOpener | None) -> tuple[float, ...]:
     if pack.manifest.precision is not Precision.INT8 or open_float is None:
         return ()
     found: list[float] = []

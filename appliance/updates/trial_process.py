@@ -13,6 +13,7 @@ from appliance.config import Config
 from appliance.errors import ApplianceError
 from appliance.models.opening import engine_opener, engine_order
 from appliance.models.pack import ModelPack
+from appliance.models.pixels import pixel_input
 from appliance.updates.exam import Exam
 from appliance.updates.trial import Trial, describe, run_trial
 from engines import probe_devices
@@ -34,7 +35,7 @@ def main() -> None:
         pack = ModelPack.open(Path(order["pack"]))
         if order["what"] == "compile":
             os.nice(LOW_PRIORITY)
-            with engine_opener(config, probe)(pack.model_path) as engine:
+            with engine_opener(config, probe)(pack.model_path, pixel_input(pack.manifest)) as engine:
                 trial = Trial(engine=describe(engine))
         else:
             trial = run_trial(
