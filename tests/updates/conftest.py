@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.simulators.releases import Centre, SimulatedBox, linear_pack, weights, write_exam
+from tests.simulators.box import SimulatedBox
+from tests.simulators.linear import linear_pack, weights, write_exam
+from tests.simulators.releases import Centre
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 from appliance.errors import Cancelled, NotFound, ReleaseRefused
 from appliance.updates.evidence import verify_evidence
 from appliance.updates.request import InstallEvent, InstallRequest
-from tests.simulators.releases import ROLE, weights
+from tests.simulators.linear import ROLE, weights
 from tests.updates.conftest import Fleet
 
 
