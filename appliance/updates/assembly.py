@@ -67,9 +67,10 @@ def model_updates(
     history = History(root / "history.jsonl", files)
     evidence = EvidenceStore(root / "evidence", key, files)
     trials = trials or ChildTrials(config)
+    room = ExamRoom(root, key, files, shipped_exams)
     examiner = Examiner(
         trials,
-        ExamRoom(root, key, files, shipped_exams),
+        room,
         models,
         evidence,
         GateLimits(settings.margin, settings.min_parity),
@@ -87,7 +88,7 @@ def model_updates(
         factory=factory,
     )
     box = Box(__version__, platform.machine(), settings.group, key.public)
-    return ModelUpdates(tools, live, history, evidence, box, settings)
+    return ModelUpdates(tools, live, history, evidence, room, box, settings)
 
 
 def open_source(name: str, settings: ReleasesConfig) -> ReleaseSource:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,22 +30,27 @@ class StartUp:
         self._installer = installer
         self._max_starts = max_starts
 
-    def directories(self, factory: Callable[[Role], Path | None]) -> list[Path]:
+    def directories(self) -> list[Path]:
         """What a start loads, one pack for each role; counts the start of every unconfirmed one.
 
         A model on which the daemon started `max_starts` times without its being confirmed is rolled back
         here, before it is loaded: no network and no request is needed for that.
         """
-        found = []
         for role in Role:
             record = self._tools.roles.read(role.value)
             if not record.confirmed and record.starts >= self._max_starts:
                 self._give_up(role, record)
-                record = self._tools.roles.read(role.value)
             elif not record.confirmed:
                 self._write(role, record.started())
+        return self.serving()
+
+    def serving(self) -> list[Path]:
+        """The pack directories of what serves now: releases, and factory packs where there is none."""
+        found = []
+        for role in Role:
+            record = self._tools.roles.read(role.value)
             bundle = self._tools.bundles.find(record.current) if record.current is not None else None
-            directory = bundle.directory if bundle is not None else factory(role)
+            directory = bundle.directory if bundle is not None else self._tools.factory(role)
             if directory is not None:
                 found.append(directory)
         return list(dict.fromkeys(found))

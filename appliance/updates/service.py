@@ -21,6 +21,7 @@ from appliance.errors import ApplianceError, LimitExceeded, NotFound
 from appliance.models.manifest import Role
 from appliance.updates.boot import StartUp
 from appliance.updates.evidence import EvidenceStore
+from appliance.updates.exam_room import ExamRoom
 from appliance.updates.installer import Installer, Job, Tools
 from appliance.updates.live import LiveTraffic
 from appliance.updates.request import Box, InstallEvent, InstallRequest, Tell, choose
@@ -59,6 +60,7 @@ class ModelUpdates:
         live: counts live traffic.
         history: what happened.
         evidence: reports of the gate.
+        room: has the exams.
         box: who this box is.
         settings: limits.
     """
@@ -69,6 +71,7 @@ class ModelUpdates:
         live: LiveTraffic,
         history: History,
         evidence: EvidenceStore,
+        room: ExamRoom,
         box: Box,
         settings: ReleasesConfig,
     ) -> None:
@@ -76,6 +79,7 @@ class ModelUpdates:
         self._live = live
         self._history = history
         self._evidence = evidence
+        self._room = room
         self._box = box
         self._installer = Installer(tools)
         self._busy = threading.Lock()
@@ -87,7 +91,15 @@ class ModelUpdates:
 
     def directories(self) -> list[Path]:
         """What a start loads, one pack for each role; see `StartUp.directories`."""
-        return self._start_up.directories(self._tools.factory)
+        return self._start_up.directories()
+
+    def serving(self) -> list[Path]:
+        """The pack directories of what serves now."""
+        return self._start_up.serving()
+
+    def seal_site_set(self, role: Role) -> str:
+        """Seal the laboratory's own exam of a role as it lies there; its SHA-256."""
+        return self._room.seal(role)
 
     def begin(self, *, watch: bool = True) -> None:
         """After the models were loaded: stand in for what could not be, carry on what was cut off, watch.

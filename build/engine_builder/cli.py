@@ -26,8 +26,8 @@ from engine_builder.lint import lint
 from engine_builder.plot import plot_comparison
 from engine_builder.quantize import CalibrationMethod, QuantizationSettings, quantize
 from engine_builder.recipe import Workspace, find_callable, read_recipe
-from engine_builder.yolo.command import pack_yolo_command
 from engine_builder.release.cli import release
+from engine_builder.yolo.command import pack_yolo_command
 from engines.errors import EngineError
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -15,7 +15,7 @@ import numpy as np
 from appliance.bundles.durable import DurableFiles
 from appliance.clock import ManualClock
 from appliance.config import Config, ReleasesConfig
-from appliance.errors import ModelUnavailable, PackRejected, ReleaseRefused
+from appliance.errors import ApplianceError, ModelUnavailable, ReleaseRefused
 from appliance.models.pack import ModelPack
 from appliance.models.registry import ModelRegistry
 from appliance.updates.assembly import model_updates
@@ -52,7 +52,7 @@ class HereTrials:
                 {name: Exam.read(path) for name, path in exams.items()},
                 LinearEngine,
             )
-        except (EngineError, PackRejected) as exc:
+        except (EngineError, ApplianceError) as exc:
             return Trial(fault=str(exc))
         return replace(
             trial,
