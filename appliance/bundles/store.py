@@ -89,6 +89,7 @@ class BundleStore:
             ReleaseRefused: a chunk is not what was signed.
         """
         bundle_id = release.offer.bundle_id
+        self._take_apart_if_damaged(bundle_id)
         if self.find(bundle_id) is not None:
             progress(release.index.size_bytes, release.index.size_bytes)
             return Filled(0, sum(len(file.chunks) for file in release.index.files), 0)
@@ -128,6 +129,7 @@ class BundleStore:
         if found is not None:
             return found
         part = self._part(bundle_id)
+        self._remove_strangers(part / PACK, release.index)
         wrong = wrong_files(part / PACK, release.index)
         if wrong:
             raise ReleaseRefused(
@@ -193,6 +195,13 @@ class BundleStore:
         folder = self._root / "bundles"
         return tuple(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else ()
 
+    def _take_apart_if_damaged(self, bundle_id: str) -> None:
+        """Make a damaged bundle a stage again: what is whole in it need not be fetched."""
+        if self._bundle(bundle_id).is_dir() and self.damage(bundle_id) is not None:
+            self._files.remove(self._part(bundle_id))
+            self._files.make_directory(self._root / "part")
+            self._files.move(self._bundle(bundle_id), self._part(bundle_id))
+
     def _reserve(self, part: Path, release: VerifiedRelease) -> None:
         self._files.make_directory(part / PACK)
         status = os.statvfs(part)
@@ -207,6 +216,12 @@ class BundleStore:
             target = part / PACK / file.path
             self._files.make_directory(target.parent)
             self._files.reserve(target, file.size_bytes)
+
+    def _remove_strangers(self, pack: Path, index: PackIndex) -> None:
+        listed = {file.path for file in index.files}
+        for path in sorted(pack.rglob("*")):
+            if not path.is_dir() and path.relative_to(pack).as_posix() not in listed:
+                self._files.remove(path)
 
     def _fetch(self, source: ReleaseSource, sha256: str, size_bytes: int) -> bytes:
         data = read_at_most(source, chunk_path(sha256), size_bytes)

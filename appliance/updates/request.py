@@ -48,8 +48,17 @@ class Box:
     box_id: str
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How far a box is with one role."""
+
+    counter: int = 0  # highest release counter that was confirmed or serves
+    serving: str | None = None  # bundle id
+    dropped: str | None = None  # bundle id of a release that was refused or rolled back last
+
+
 def choose(
-    offers: Sequence[Offer], request: InstallRequest, box: Box, counters: Mapping[str, int]
+    offers: Sequence[Offer], request: InstallRequest, box: Box, standing: Mapping[str, Standing]
 ) -> tuple[Offer, ...]:
     """The offers to install, at most one for each role.
 
@@ -57,21 +66,25 @@ def choose(
         offers: all that the source has.
         request: may name one of them.
         box: this one.
-        counters: by role, the highest release counter that this box has confirmed or serves.
+        standing: by role, how far the box is.
 
     Raises:
         NotFound: the source has nothing of the name or role.
         ReleaseRefused: the one that was named is older, or not for this box.
     """
     if request.release:
-        return (_named(offers, request, box, counters),)
+        return (_named(offers, request, box, standing),)
     newest: dict[str, Offer] = {}
     for offer in offers:
         facts = offer.facts
         due = not request.scheduled or scheduled_here(facts, box.box_id, box.group)
         suits = unsuitable(facts, box.daemon_version, box.machine) is None
-        newer = facts.counter > counters.get(facts.role, 0)
-        if due and suits and newer and request.role in ("", facts.role):
+        if (
+            due
+            and suits
+            and _wanted(offer, request, standing.get(facts.role, Standing()))
+            and request.role in ("", facts.role)
+        ):
             before = newest.get(facts.role)
             if before is None or facts.counter > before.facts.counter:
                 newest[facts.role] = offer
@@ -80,7 +93,20 @@ def choose(
     return tuple(newest[role] for role in sorted(newest))
 
 
-def _named(offers: Sequence[Offer], request: InstallRequest, box: Box, counters: Mapping[str, int]) -> Offer:
+def _wanted(offer: Offer, request: InstallRequest, standing: Standing) -> bool:
+    """Newer than what the box has; or the same again where it was lost, unless nobody is there to ask for
+    it.
+    """
+    if request.scheduled and offer.bundle_id == standing.dropped:
+        return False
+    counter = offer.facts.counter
+    lost = counter == standing.counter and offer.bundle_id != standing.serving
+    return counter > standing.counter or lost
+
+
+def _named(
+    offers: Sequence[Offer], request: InstallRequest, box: Box, standing: Mapping[str, Standing]
+) -> Offer:
     wanted = request.release
     for offer in offers:
         facts = offer.facts
@@ -89,9 +115,10 @@ def _named(offers: Sequence[Offer], request: InstallRequest, box: Box, counters:
         reason = unsuitable(facts, box.daemon_version, box.machine)
         if reason is not None:
             raise ReleaseRefused(f"{facts.title}: {reason}")
-        if facts.counter < counters.get(facts.role, 0):
+        lowest = standing.get(facts.role, Standing()).counter
+        if facts.counter < lowest:
             raise ReleaseRefused(
-                f"expected a release counter of at least {counters[facts.role]} for {facts.role}"
+                f"expected a release counter of at least {lowest} for {facts.role}"
                 f" and got {facts.counter} in {facts.title}: an older release is never installed;"
                 " `appliance models rollback` goes back to the one before"
             )

@@ -24,7 +24,7 @@ from appliance.updates.evidence import EvidenceStore
 from appliance.updates.exam_room import ExamRoom
 from appliance.updates.installer import Installer, Job, Tools
 from appliance.updates.live import LiveTraffic
-from appliance.updates.request import Box, InstallEvent, InstallRequest, Tell, choose
+from appliance.updates.request import Box, InstallEvent, InstallRequest, Standing, Tell, choose
 from appliance.updates.watch import Watch, log_event
 
 LOG = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class ModelUpdates:
             trust = self._tools.open_trust()
             offers = trust.refresh(job.source)
             installs = []
-            for offer in choose(offers, request, self._box, self._counters()):
+            for offer in choose(offers, request, self._box, self._standing()):
                 job.release = trust.release(offer, job.source)
                 installs.append(self._begin(offer, request, job))
             return tuple(installs)
@@ -236,7 +236,8 @@ class ModelUpdates:
         if before is not None and before.bundle_id == offer.bundle_id and before.state not in ENDED:
             again = replace(before, source=request.source, activate=request.activate, shadow=request.shadow)
             return self._watch.begin(self._installer.drive(again, job))
-        if record.current == offer.bundle_id and record.confirmed and before is not None:
+        whole = self._tools.bundles.damage(offer.bundle_id) is None
+        if record.current == offer.bundle_id and record.confirmed and before is not None and whole:
             job.tell(InstallEvent(S.GOOD, facts.role, facts.title, "it serves already"))
             return before
         install = Install(
@@ -279,12 +280,18 @@ class ModelUpdates:
         except ApplianceError as exc:
             LOG.warning("the install of %s was not carried on: %s", install.title, exc)
 
-    def _counters(self) -> dict[str, int]:
+    def _standing(self) -> dict[str, Standing]:
         found = {}
         for role in Role:
             record = self._tools.roles.read(role.value)
             bundle = self._tools.bundles.find(record.current) if record.current is not None else None
-            found[role.value] = max(record.counter, bundle.facts.counter if bundle is not None else 0)
+            last = self._tools.records.read(role.value)
+            dropped = last is not None and last.state in (S.REFUSED, S.ROLLED_BACK)
+            found[role.value] = Standing(
+                counter=max(record.counter, bundle.facts.counter if bundle is not None else 0),
+                serving=bundle.bundle_id if bundle is not None else None,
+                dropped=last.bundle_id if last is not None and dropped else None,
+            )
         return found
 
     def _installed(self, role: Role) -> InstalledModel:
