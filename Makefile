@@ -10,7 +10,8 @@ ARGS ?=
 DEMO_DIR ?= demo
 
 .PHONY: help setup setup-daemon demo test check format lint types imports proto proto-check lock \
-        wheelhouse install-size bench-cascade bench-priority bench-serving bench-case bench-xray performance accuracy
+        wheelhouse install-size bench-cascade bench-priority bench-serving bench-case bench-xray performance accuracy \
+        faults-releases faults-releases-short
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -79,3 +80,9 @@ performance: setup ## docs/performance.md from bench/results
 
 accuracy: setup ## docs/accuracy.md from the real test spreads (APPLIANCE_TEST_DATA or ../shared/data)
 	@$(PY) -m bench.accuracy $(ARGS)
+
+faults-releases: setup ## power cuts, kills, full disks, bit flips and attacks against an install (about half an hour; root for real cuts)
+	@$(PY) -m tests.crash.releases $(ARGS)
+
+faults-releases-short: setup ## a few of each, as CI runs them
+	@$(PY) -m tests.crash.releases --short

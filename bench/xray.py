@@ -21,13 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from appliance.app import engine_opener, engine_order
 from appliance.chest_xray.letterbox import film_input, film_pixels
 from appliance.config import Config
 from appliance.imaging import ImageLimits
 from appliance.imaging.decoding import decode_here
 from appliance.models.contract import Contract
 from appliance.models.film_contract import read_film_contract
+from appliance.models.opening import engine_opener, engine_order
 from appliance.models.pack import ModelPack
 from appliance.models.pixels import pixel_input
 from appliance.pb.analysis_pb2 import RenderOptions

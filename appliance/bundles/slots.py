@@ -47,8 +47,7 @@ class SlotFile:
         found = {path: number for number, path, _tree in self._whole()}
         target = min(self._paths, key=lambda path: found.get(path, -1))
         number = max(found.values(), default=0) + 1
-        text = json.dumps({"number": number, "record": tree}, sort_keys=True)
-        self._files.write(target, f"{_digest(text)}\n{text}\n".encode())
+        self._files.write(target, seal({"number": number, "record": tree}))
 
     def remove(self) -> None:
         """Forget the record."""
@@ -64,15 +63,27 @@ class SlotFile:
         return found
 
 
-def _parse(path: Path) -> tuple[int, Tree] | None:
+def seal(tree: Tree) -> bytes:
+    """A record as it is written: its SHA-256, a line feed, and JSON."""
+    text = json.dumps(tree, sort_keys=True)
+    return f"{_digest(text)}\n{text}\n".encode()
+
+
+def unseal(path: Path) -> Tree | None:
+    """A record of `seal`; None where there is none or a bit of it is wrong."""
     try:
         with path.open("rb") as file:
             digest, text, end = file.read(MAX_BYTES).decode().split("\n")
-        if end or digest != _digest(text):
-            return None
-        tree = json.loads(text)
-        return int(tree["number"]), dict(tree["record"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return dict(json.loads(text)) if not end and digest == _digest(text) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _parse(path: Path) -> tuple[int, Tree] | None:
+    tree = unseal(path)
+    try:
+        return (int(tree["number"]), dict(tree["record"])) if tree is not None else None
+    except (KeyError, ValueError, TypeError):
         return None
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from appliance.bundles.durable import DurableFiles
 from appliance.bundles.release import PackIndex, ReleaseFacts, parse_index
 from appliance.bundles.seeds import Seeds, hashes_to, opened
+from appliance.bundles.slots import seal, unseal
 from appliance.bundles.source import ReleaseSource, chunk_path, read_at_most
 from appliance.bundles.trust import VerifiedRelease
 from appliance.errors import ReleaseRefused, StorageUnavailable
@@ -141,7 +142,7 @@ class BundleStore:
             "approved_by": list(release.offer.approved_by),
         }
         self._files.write(part / INDEX, release.index_raw)
-        self._files.write(part / RECORD, json.dumps(record, sort_keys=True).encode())
+        self._files.write(part / RECORD, seal(record))
         self._files.make_directory(self._root / "bundles")
         self._files.move(part, self._bundle(bundle_id))
         bundle = self.find(bundle_id)
@@ -152,8 +153,10 @@ class BundleStore:
     def find(self, bundle_id: str) -> Bundle | None:
         """A whole bundle; None where it is not there or its record is damaged."""
         directory = self._bundle(bundle_id)
+        record = unseal(directory / RECORD)
+        if record is None or record.get("bundle_id") != bundle_id:
+            return None
         try:
-            record = json.loads((directory / RECORD).read_bytes())
             raw = (directory / INDEX).read_bytes()
             facts = ReleaseFacts.model_validate_json(json.dumps(record["facts"]))
             approved_by = tuple(str(name) for name in record["approved_by"])

@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from appliance.cli.connect import running_daemon, server_option
 from appliance.cli.outputs import write_atomically
+from appliance.client.models import ModelsClient
 from appliance.pb import appliance_pb2
 
 MARKS = {True: "[green]passed[/]", False: "[red]failed[/]"}
@@ -34,7 +35,7 @@ def list_models(server: str | None) -> None:
     table = Table(Column("what for", no_wrap=True), "serves", "confirmed", "before", "last install")
     with running_daemon(server) as client:
         loaded = {model.role: f"{model.name} {model.version}".strip() for model in client.status().models}
-        for model in client.installed_models().models:
+        for model in ModelsClient(client).installed().models:
             install = model.install
             last = f"{install.name} {install.version}: {install.state}" if install.state else "–"
             origin = "release" if model.current else "factory pack"
@@ -77,7 +78,7 @@ def install(
     )
     console = Console()
     with running_daemon(server) as client:
-        outcome = _follow(client.install_models(request), console)
+        outcome = _follow(ModelsClient(client).install(request), console)
     if not outcome.installs:
         console.print("Nothing newer for this box.")
     for one in outcome.installs:
@@ -93,7 +94,7 @@ def install(
 def cancel(server: str | None) -> None:
     """Stop the install under way."""
     with running_daemon(server) as client:
-        click.echo("It is being stopped." if client.cancel_install() else "No install is under way.")
+        click.echo("It is being stopped." if ModelsClient(client).cancel() else "No install is under way.")
 
 
 @models.command()
@@ -103,7 +104,7 @@ def cancel(server: str | None) -> None:
 def activate(role: str, by: str, server: str | None) -> None:
     """Let the release of ROLE that passed the gate take over."""
     with running_daemon(server) as client:
-        one = client.activate_model(role, by)
+        one = ModelsClient(client).activate(role, by)
     click.echo(f"{one.role}: {one.name} {one.version} is {one.state}.")
 
 
@@ -114,7 +115,7 @@ def activate(role: str, by: str, server: str | None) -> None:
 def rollback(role: str, by: str, server: str | None) -> None:
     """Let the model of ROLE that served before serve again; needs no network."""
     with running_daemon(server) as client:
-        model = client.roll_back_model(role, by)
+        model = ModelsClient(client).roll_back(role, by)
     click.echo(f"{model.role}: {model.current or 'the factory pack'} serves.")
 
 
@@ -124,7 +125,7 @@ def verify(server: str | None) -> None:
     """Read back every stored bundle and record. Exit status 1 if one is damaged."""
     table = Table("what", "", "what was seen")
     with running_daemon(server) as client:
-        answer = client.verify_models()
+        answer = ModelsClient(client).verify()
     for check in answer.checks:
         table.add_row(check.name, MARKS[check.passed], escape(check.detail))
     Console().print(table)
@@ -150,7 +151,7 @@ def history(limit: int, server: str | None) -> None:
         "evidence",
     )
     with running_daemon(server) as client:
-        events = client.model_history(limit).events
+        events = ModelsClient(client).history(limit).events
     for event in events:
         table.add_row(
             event.at.ToDatetime().strftime("%Y-%m-%d %H:%M:%S"),
@@ -174,7 +175,7 @@ def history(limit: int, server: str | None) -> None:
 def evidence(evidence_id: str, output: Path | None, server: str | None) -> None:
     """Print the signed report of the gate with the id EVIDENCE_ID."""
     with running_daemon(server) as client:
-        text = client.model_evidence(evidence_id)
+        text = ModelsClient(client).evidence(evidence_id)
     if output is None:
         click.echo(text)
     else:

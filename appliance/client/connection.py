@@ -29,9 +29,6 @@ KIND_KEY = "appliance-error"
 
 MAX_MESSAGE_BYTES = 1 << 30
 QUICK_S = 10.0
-SLOW_S = 600.0
-"""For calls that open an engine or read back all bundles."""
-
 POLL_S = 0.05
 RETRIES = {
     "methodConfig": [
@@ -129,58 +126,6 @@ class ApplianceClient:
         """Let the box test itself."""
         with call_errors(self.address):
             return self._appliance.RunSelfTest(appliance_pb2.RunSelfTestRequest(), timeout=timeout_s)
-
-    def install_models(
-        self, request: appliance_pb2.InstallModelsRequest
-    ) -> Iterator[appliance_pb2.InstallModelsResponse]:
-        """Install releases: a message for each step, at last the outcome; CallError with the reason if
-        refused.
-        """
-        with _failures(self.address):
-            yield from self._appliance.InstallModels(request)
-
-    def cancel_install(self) -> bool:
-        """Stop the install under way; False where none runs."""
-        with _failures(self.address):
-            return self._appliance.CancelInstall(
-                appliance_pb2.CancelInstallRequest(), timeout=QUICK_S
-            ).cancelled
-
-    def activate_model(self, role: str, requested_by: str) -> appliance_pb2.ModelInstall:
-        """Let a release that passed the gate take over."""
-        request = appliance_pb2.ActivateModelRequest(role=role, requested_by=requested_by)
-        with _failures(self.address):
-            return self._appliance.ActivateModel(request, timeout=SLOW_S).install
-
-    def roll_back_model(self, role: str, requested_by: str) -> appliance_pb2.InstalledModel:
-        """Let the model before serve again."""
-        request = appliance_pb2.RollBackModelRequest(role=role, requested_by=requested_by)
-        with _failures(self.address):
-            return self._appliance.RollBackModel(request, timeout=SLOW_S).model
-
-    def installed_models(self) -> appliance_pb2.ListInstalledModelsResponse:
-        """What is installed for each role."""
-        with _failures(self.address):
-            return self._appliance.ListInstalledModels(
-                appliance_pb2.ListInstalledModelsRequest(), timeout=QUICK_S
-            )
-
-    def verify_models(self) -> appliance_pb2.VerifyModelsResponse:
-        """Read back every stored bundle and record."""
-        with _failures(self.address):
-            return self._appliance.VerifyModels(appliance_pb2.VerifyModelsRequest(), timeout=SLOW_S)
-
-    def model_history(self, limit: int) -> appliance_pb2.ListModelHistoryResponse:
-        """What happened to the models, newest first."""
-        request = appliance_pb2.ListModelHistoryRequest(limit=limit)
-        with _failures(self.address):
-            return self._appliance.ListModelHistory(request, timeout=QUICK_S)
-
-    def model_evidence(self, evidence_id: str) -> str:
-        """A signed report of the gate, JSON."""
-        request = appliance_pb2.GetModelEvidenceRequest(evidence_id=evidence_id)
-        with _failures(self.address):
-            return self._appliance.GetModelEvidence(request, timeout=QUICK_S).json
 
     def get_result(self, result_id: str) -> analysis_pb2.Result:
         """One stored result."""

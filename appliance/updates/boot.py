@@ -72,6 +72,22 @@ class StartUp:
         except ApplianceError as exc:
             LOG.error("nothing can stand in for %s: %s", role.value, exc)
 
+    def reconcile(self, role: Role) -> None:
+        """Bring the role's record and its last install together, where a damaged copy set one of them
+        back.
+        """
+        record = self._tools.roles.read(role.value)
+        install = self._tools.records.read(role.value)
+        if install is None:
+            return
+        serves = record.current == install.bundle_id
+        if install.state is InstallState.CONFIRMING and not serves:
+            self._tools.records.enter(
+                install, InstallState.ROLLED_BACK, "another model serves after a damage"
+            )
+        elif install.state is InstallState.GOOD and serves and not record.confirmed:
+            self._write(role, record.confirmed_good(install.counter))
+
     def _give_up(self, role: Role, record: RoleRecord) -> None:
         reason = f"the daemon started {record.starts} times on it and it was never confirmed"
         self._write(role, record.rolled_back())

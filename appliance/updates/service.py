@@ -17,7 +17,7 @@ from appliance.bundles.install_state import AFTER_CUT, ENDED, AfterCut, Install,
 from appliance.bundles.release import Offer
 from appliance.bundles.roles import RoleRecord
 from appliance.config import ReleasesConfig
-from appliance.errors import ApplianceError, LimitExceeded, NotFound
+from appliance.errors import ApplianceError, LimitExceeded, NotFound, StorageUnavailable
 from appliance.models.manifest import Role
 from appliance.updates.boot import StartUp
 from appliance.updates.evidence import EvidenceStore
@@ -116,6 +116,10 @@ class ModelUpdates:
     def carry_on(self) -> None:
         """Go on with every install that was cut off, and delete what nothing needs."""
         for role in Role:
+            try:
+                self._start_up.reconcile(role)
+            except StorageUnavailable as exc:
+                LOG.error("the records of %s could not be brought together: %s", role.value, exc)
             self._carry_on(role)
         self._installer.collect_garbage()
 

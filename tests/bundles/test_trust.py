@@ -231,12 +231,7 @@ def test_a_fast_forward_with_stolen_online_keys_ends_with_their_rotation(
     path.write_bytes(honest)
     with pytest.raises(ReleaseRefused):
         client.refresh(centre.folder)
-    for name, role in (("snapshot", "snapshot"), ("timestamp", "timestamp")):
-        del centre.keys.signers[name], centre.keys.entries[name]
-        centre.keys.add(name, role)
-    centre.repository.rotate(centre.keys.ring())
-    centre.sign("root", "root-1", "root-2")
-    centre.publish()
+    centre.replace_online_keys()
     assert client.refresh(centre.folder) == ("1.0.0",)
 
 

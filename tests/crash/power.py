@@ -44,6 +44,19 @@ class DieAt:
             self._how()
 
 
+class FullFrom(DieAt):
+    """No death: from the step with the number on the disk is full; a step that is done already does not
+    fail.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, full_disk)
+
+    def __call__(self, step: str, path: Path) -> None:
+        if step not in ("written", "appended", "moved"):
+            super().__call__(step, path)
+
+
 def die_here() -> None:
     """In this process."""
     raise Death
@@ -55,7 +68,7 @@ def die_by_signal() -> None:
 
 
 def full_disk() -> None:
-    """No death: the disk is full from here on."""
+    """What the system says where there is no room."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

@@ -48,8 +48,6 @@ from appliance.rpc.readiness import OVERALL
 from appliance.rpc.server import SERVICE_NAMES
 from appliance.service import AnalysisRepeats, Analyzer, Checkup
 from appliance.shared_memory import RegionLimits, RegionTable
-from appliance.service import Analyzer, Checkup
-from appliance.shared_memory import RegionTable
 from appliance.updates.assembly import model_updates
 from appliance.updates.live import LiveTraffic
 from engines import DeviceProbe, PixelInput

@@ -30,10 +30,10 @@ def freeze(centre: Centre, folder: Path) -> Path:
 
 def mix_and_match(centre: Centre, folder: Path) -> Path:
     """Targets of one state under the snapshot of another."""
-    before = (centre.folder / "metadata" / "2.targets.json").read_bytes()
+    before = _newest(centre.folder, "targets").read_bytes()
     centre.release(_pack(folder, "1.5.0"), 5)
     mixed = _copy(centre, folder)
-    (mixed / "metadata" / "3.targets.json").write_bytes(before)
+    _newest(mixed, "targets").write_bytes(before)
     return mixed
 
 
@@ -71,7 +71,8 @@ def targets_below_threshold(centre: Centre, folder: Path) -> Path:
     pack = _pack(folder, "6.6.6")
     attacker.repository.add(ModelPack.open(pack), facts_of(pack, 66))
     attacker.sign("targets", "targets-1")
-    shutil.move(evil / "draft" / "targets.json", evil / "metadata" / "3.targets.json")
+    number = int(_newest(evil, "targets").name.split(".")[0]) + 1
+    shutil.move(evil / "draft" / "targets.json", evil / "metadata" / f"{number}.targets.json")
     attacker.publish()
     return evil
 
@@ -130,6 +131,10 @@ ATTACKS: Mapping[str, Attack] = {
 
 def _copy(centre: Centre, folder: Path) -> Path:
     return shutil.copytree(centre.folder, folder / "evil")
+
+
+def _newest(folder: Path, role: str) -> Path:
+    return max((folder / "metadata").glob(f"*.{role}.json"), key=lambda path: int(path.name.split(".")[0]))
 
 
 def _attacker(centre: Centre, folder: Path) -> Centre:

@@ -83,6 +83,15 @@ class Centre:
     def publish(self) -> None:
         self.repository.publish(self.keys.signers["snapshot"], self.keys.signers["timestamp"])
 
+    def replace_online_keys(self) -> None:
+        """What an operator does when the online keys were stolen."""
+        for role in ("snapshot", "timestamp"):
+            del self.keys.signers[role], self.keys.entries[role]
+            self.keys.add(role, role)
+        self.repository.rotate(self.keys.ring())
+        self.sign("root", "root-1", "root-2")
+        self.publish()
+
     def release(self, pack: Path, counter: int, **changes: Any) -> str:
         """Add, sign by both, publish; the TUF path."""
         path = self.repository.add(ModelPack.open(pack), facts_of(pack, counter, **changes))
