@@ -15,7 +15,7 @@ from appliance.clock import Deadline
 from appliance.errors import ApplianceError
 from appliance.inference import Priority, RequestContext
 from appliance.rpc.identity import AUTHORIZATION
-from appliance.rpc.statuses import kind_of, status_of, trailing_metadata
+from appliance.rpc.statuses import kind_of, retry_after_ms, status_of, trailing_metadata
 
 LOG = logging.getLogger(__name__)
 CLIENT_ID_KEY = "client-id"
@@ -69,7 +69,9 @@ class Edge:
     def explain(self, error: Exception) -> str:
         """What the caller of a stream is told about one failed request, where the call itself goes on."""
         if isinstance(error, ApplianceError) and status_of(error) is not grpc.StatusCode.INTERNAL:
-            return f"{kind_of(error)}: {error}"
+            pause_ms = retry_after_ms(error)
+            again = f"; try again in {pause_ms} ms" if pause_ms is not None else ""
+            return f"{kind_of(error)}: {error}{again}"
         return self._log_incident()
 
     @property

@@ -63,14 +63,19 @@ def kind_of(error: errors.ApplianceError) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).upper()
 
 
+def retry_after_ms(error: errors.ApplianceError) -> int | None:
+    """When trying again can work, in milliseconds; None where nothing is known of that."""
+    return math.ceil(error.retry_after_s * 1000) if isinstance(error, errors.LimitExceeded) else None
+
+
 def trailing_metadata(error: errors.ApplianceError) -> tuple[tuple[str, str | bytes], ...]:
     """What the caller's software can read besides status and message."""
     code: int = status_of(error).value[0]
     status = Status(code=code, message=str(error)[:MAX_MESSAGE_CHARACTERS])
     status.details.add().Pack(ErrorInfo(reason=kind_of(error), domain=DOMAIN))
     metadata: list[tuple[str, str | bytes]] = [(KIND_KEY, kind_of(error))]
-    if isinstance(error, errors.LimitExceeded):
-        pause_ms = math.ceil(error.retry_after_s * 1000)
+    pause_ms = retry_after_ms(error)
+    if pause_ms is not None:
         metadata.append((RETRY_KEY, str(pause_ms)))
         status.details.add().Pack(
             RetryInfo(retry_delay=Duration(seconds=pause_ms // 1000, nanos=pause_ms % 1000 * 10**6))

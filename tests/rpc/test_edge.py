@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.rpc.edge import caller_of
+from appliance.errors import LimitExceeded, NotFound
+from appliance.rpc.edge import Edge, caller_of
 
 PEER = "ipv4:127.0.0.1:4711"
 
@@ -40,3 +41,9 @@ def test_who_shows_a_token_cannot_take_more_turns_under_more_names(name: str) ->
     assert caller(token, ("client-id", name)) == caller(token)
     assert "secret" not in caller(token)
     assert caller(token) != caller(("authorization", "Bearer other"))
+
+
+def test_in_a_stream_the_sentence_says_when_to_try_again() -> None:
+    edge = Edge(1.0)
+    assert edge.explain(LimitExceeded("full", 0.2)) == "LIMIT_EXCEEDED: full; try again in 200 ms"
+    assert edge.explain(NotFound("nothing")) == "NOT_FOUND: nothing"
