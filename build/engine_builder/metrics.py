@@ -118,10 +118,49 @@ def average_precision_interval(
     """Average precision with a cluster-bootstrap interval; n is the number of true boxes."""
     hits = [(image.cluster, _hits(image, min_iou)) for image in images]
     clusters = _by_cluster(hits, lambda pair: pair[0])
+    total = sum(len(image.true_boxes) for image in images)
+    if total == 0:
+        raise ValueError("expected at least one true box and got none")
     value, low, high = cluster_bootstrap(
-        clusters, lambda pairs: _precision_over_recall([each for _, each in pairs]), rounds, seed
+        clusters, lambda pairs: _mean_precision([(each,) for _, each in pairs]), rounds, seed
     )
-    return Interval(value, low, high, sum(len(image.true_boxes) for image in images))
+    return Interval(value, low, high, total)
+
+
+def mean_average_precision_interval(
+    classes: Sequence[Sequence[ScoredImage]], min_iou: float, rounds: int = 1000, seed: int = 1
+) -> Interval:
+    """Mean over classes of the average precision with a cluster-bootstrap interval; n counts the images.
+
+    Args:
+        classes: for each class the same images in the same order, with that class's boxes alone. A class
+            without a true box in a resample is left out of that resample's mean.
+        min_iou: overlap that makes a hit.
+        rounds: bootstrap rounds.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: no class, or classes over different numbers of images.
+    """
+    if not classes or len({len(images) for images in classes}) != 1:
+        raise ValueError("expected classes over the same images and got none, or different numbers of them")
+    rows = [
+        (images[0].cluster, tuple(_hits(image, min_iou) for image in images))
+        for images in zip(*classes, strict=True)
+    ]
+    value, low, high = cluster_bootstrap(
+        _by_cluster(rows, lambda row: row[0]),
+        lambda some: _mean_precision([hits for _, hits in some]),
+        rounds,
+        seed,
+    )
+    return Interval(value, low, high, len(rows))
+
+
+def _mean_precision(rows: Sequence[tuple[_Hits, ...]]) -> float:
+    by_class = [list(hits) for hits in zip(*rows, strict=True)]
+    present = [hits for hits in by_class if sum(each.true for each in hits)]
+    return float(np.mean([_precision_over_recall(hits) for hits in present])) if present else math.nan
 
 
 def exact_counts(images: Sequence[ScoredImage]) -> tuple[int, int]:
@@ -210,7 +249,7 @@ def cluster_bootstrap(
     Args:
         clusters: items by cluster, at least one cluster.
         statistic: of a list of items; a NaN (nothing to measure in a resample) is left out of the interval.
-        rounds: resamples.
+        rounds: resamples; 0 for the value alone, both ends are then the value.
         seed: of the resampling, so that a report can be repeated.
 
     Returns:
@@ -224,6 +263,8 @@ def cluster_bootstrap(
     groups = list(clusters.values())
     rng = np.random.default_rng(seed)
     value = statistic([item for group in groups for item in group])
+    if rounds == 0:
+        return value, value, value
     drawn = []
     for _ in range(rounds):
         chosen = rng.integers(0, len(groups), len(groups))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import torch
 
-MODELS = ("segmenter", "detector", "classifier", "xray")
+MODELS = ("segmenter", "detector", "classifier", "xray", "vindr")
 
 
 @click.command()
