@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import threading
@@ -118,6 +119,7 @@ class Daemon:
                 on_progress(event)
 
         self._models.load(self._updates.directories(), report)
+        gc.freeze()  # what is loaded by now stays: requests need not pay for looking through it
         self._updates.begin()
         self._checkup.start_ended()
         self._refresh_readiness()
