@@ -184,6 +184,7 @@ class Daemon:
             self._store,
             self._clock,
             admission,
+            Admission(config.images.decoders, decoding_rules(config)),
             AnalysisRepeats(
                 RepeatCache(repeat_limits(config)), lambda role: self._models.status(role).identity
             ),
@@ -308,6 +309,12 @@ def call_rules(config: Config) -> QueueRules:
 def request_rules(config: Config) -> QueueRules:
     """Of the queue of whole requests."""
     return QueueRules(config.server.max_waiting, config.inference.passed_over_s)
+
+
+def decoding_rules(config: Config) -> QueueRules:
+    """Of the queue before the decoders, which every request that has a place may join."""
+    server = config.server
+    return QueueRules(server.max_waiting + 2 * server.workers, config.inference.passed_over_s)
 
 
 def identities(config: Config) -> Identities:

@@ -76,6 +76,7 @@ class Analyzer:
         store: keeps the results.
         clock: dates them.
         admission: says when a request may begin, and when it has to pause.
+        decoding: says whose image is decoded next; as many places as there are decoders.
         repeats: analyses that are kept for the same image again.
     """
 
@@ -90,6 +91,7 @@ class Analyzer:
         store: ResultStore,
         clock: Clock,
         admission: Admission,
+        decoding: Admission,
         repeats: AnalysisRepeats,
     ) -> None:
         self._decoder = decoder
@@ -101,6 +103,7 @@ class Analyzer:
         self._store = store
         self._clock = clock
         self._admission = admission
+        self._decoding = decoding
         self._repeats = repeats
         self._ids = TimeOrderedIds(clock)
 
@@ -229,7 +232,9 @@ class Analyzer:
         context.check()
         began_s = time.perf_counter()
         if isinstance(request.image, bytes):
-            image = self._decoder.decode(request.image, context.deadline, request.structured_report)
+            self._admission.give_way(context)
+            with self._decoding.enter(context):
+                image = self._decoder.decode(request.image, context.deadline, request.structured_report)
         else:
             raw = request.image
             image = decode_raw(raw.data, raw.shape, raw.pixel_type, self._decoder.limits)

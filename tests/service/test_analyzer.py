@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,11 @@ from appliance.errors import (
     StorageUnavailable,
     UnsuitableImage,
 )
-from appliance.imaging import PixelType
+from appliance.imaging import Image, PixelType
 from appliance.imaging.page import PageFormat
-from appliance.inference import RequestContext
+from appliance.inference import Priority, RequestContext
 from appliance.service import AnalysisRequest, RawImage
-from tests.simulators.appliance import Bench, chest_dicom, spread_png
+from tests.simulators.appliance import Bench, chest_dicom, film_png, spread_png
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +132,42 @@ def test_a_blank_field_is_no_spread(bench: Bench) -> None:
     blank = RawImage(np.full((200, 300), 255, np.uint8).tobytes(), (200, 300), PixelType.UINT8)
     with pytest.raises(UnsuitableImage):
         bench.analyzer.analyze_metaphase(AnalysisRequest(blank), RequestContext())
+
+
+def test_an_urgent_image_is_decoded_before_those_that_wait(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    decode = bench.decoder.decode
+    first_in, go_on = threading.Event(), threading.Event()
+
+    def watched(data: bytes, *rest: object) -> Image:
+        order.append(names[data])
+        if len(order) == 1:
+            first_in.set()
+            assert go_on.wait(10.0)
+        return decode(data, *rest)  # type: ignore[arg-type]
+
+    names = {film_png() + bytes([n]): name for n, name in enumerate(["first", "patient", "urgent"])}
+    images = {name: AnalysisRequest(data) for data, name in names.items()}
+    monkeypatch.setattr(bench.decoder, "decode", watched)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(bench.analyzer.analyze_chest_film, images["first"], RequestContext())
+        assert first_in.wait(10.0)
+        patient = pool.submit(bench.analyzer.analyze_chest_film, images["patient"], RequestContext())
+        wait_until(lambda: bench.decoding.waiting == 1)
+        context = RequestContext(priority=Priority.INTERACTIVE)
+        urgent = pool.submit(bench.analyzer.analyze_chest_film, images["urgent"], context)
+        wait_until(lambda: order == ["first", "urgent"])
+        go_on.set()
+        assert all(one.result(30.0).film for one in (first, patient, urgent))
+    assert order == ["first", "urgent", "patient"]
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    moment = threading.Event()
+    for _ in range(2000):
+        if holds():
+            return
+        moment.wait(0.005)
+    raise AssertionError("it never came true")

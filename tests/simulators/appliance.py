@@ -160,8 +160,7 @@ class Bench:
         config = Config(state_dir=self.folder / "state")
         live = LiveTraffic(self.models, clock.monotonic_s)
         self.updates = model_updates(config, self.models, live, lambda _role: None, clock)
-        self.regions = RegionTable(max_regions=4, max_bytes=1 << 20)
-        resources.callback(self.regions.unregister_all)
+        self.decoding = Admission(1, QueueRules(LIMITS.max_waiting))
         self.admission = Admission(LIMITS.workers, QueueRules(LIMITS.max_waiting))
         self.inference = resources.enter_context(
             InferenceService(self.models, QueueRules(4), admission=self.admission)
@@ -178,6 +177,7 @@ class Bench:
             self.store,
             clock,
             self.admission,
+            self.decoding,
             AnalysisRepeats(self.repeats, lambda role: self.loaded.get(role)),
         )
         self.ledger = CaseLedger(self.store, clock, CASE_LIMITS)
