@@ -220,6 +220,8 @@ class ReleasesConfig(_Section):
     spare_mib: Annotated[int, Field(ge=0, le=1 << 20)] = 256  # left free on the disk beside a new bundle
     attempts: Annotated[int, Field(ge=1, le=20)] = 5  # for one file of a source
     first_pause_s: Annotated[float, Field(gt=0, le=60)] = 0.5  # before the second attempt; it doubles
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0  # of an https source: connecting, and each read
+    tls_authorities: Path | None = None  # PEM; none means the system's
     trial_s: Annotated[float, Field(gt=0, le=86400)] = 1800.0  # longest compiling and longest testing
     margin: Annotated[float, Field(ge=0, le=1)] = 0.02  # non-inferiority, in the metric's own unit
     min_parity: Annotated[float, Field(ge=-1, le=1)] = 0.98  # cosine of INT8 with float arithmetic

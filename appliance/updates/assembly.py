@@ -12,6 +12,7 @@ from pathlib import Path
 from appliance import BUILD_DATE, __version__
 from appliance.bundles.durable import DurableFiles
 from appliance.bundles.history import History
+from appliance.bundles.https_source import HttpsSource
 from appliance.bundles.retrying import RetryingSource, RetryPolicy
 from appliance.bundles.roles import RoleRecords
 from appliance.bundles.source import DirectorySource, ReleaseSource
@@ -93,9 +94,11 @@ def model_updates(
 
 def open_source(name: str, settings: ReleasesConfig) -> ReleaseSource:
     """The source of that name; InvalidInput where it is neither a directory nor an https address."""
+    policy = RetryPolicy(settings.attempts, settings.first_pause_s)
+    if name.startswith("https://"):
+        return RetryingSource(HttpsSource(name, settings.timeout_s, settings.tls_authorities), policy)
     if not name.startswith("/"):
         raise InvalidInput(f"expected an absolute directory or an https address and got {name!r}")
-    policy = RetryPolicy(settings.attempts, settings.first_pause_s)
     return RetryingSource(DirectorySource(Path(name)), policy)
 
 

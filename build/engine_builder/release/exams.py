@@ -35,7 +35,7 @@ FIRST = PHANTOMS + 40
 """Behind the phantoms of training and of the golden cases."""
 
 SPREADS = 3
-FILMS = 8
+FILMS = 5
 FILM_SIDE = 640
 FINDINGS = ("Cardiomegaly", "Pleural effusion", "Nodule/Mass", "Pneumothorax", "Consolidation")
 BELOW = 0.03
