@@ -196,19 +196,19 @@ def _solid(mask: NDArray[np.bool_], own: NDArray[np.bool_]) -> NDArray[np.bool_]
     the neighbour's own mask claims it.
     """
     opened = cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, _SLIVER)
-    number, parts = cv2.connectedComponents(opened)
     kept = opened.view(np.bool_)
-    if number > 2:
-        areas = np.bincount(parts.ravel(), minlength=number)
-        owned = np.bincount(parts[own], minlength=number)
-        areas[0] = owned[0] = 0
-        main = int(np.argmax(owned)) or int(np.argmax(areas))
-        keep = (areas >= _CRUMB_SHARE * areas[main]) & (owned >= _OWN_SHARE * areas)
-        keep[0], keep[main] = False, True
-        kept = np.asarray(keep[parts], dtype=np.bool_)
-        _fill_holes(kept, _HOLE_SHARE * float(areas[main]))
-    elif number == 2:
-        _fill_holes(kept, _HOLE_SHARE * float(np.count_nonzero(kept)))
+    contours, _ = cv2.findContours(opened, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if len(contours) < 2:  # one part without a hole, as most are: nothing to choose and nothing to fill
+        return kept
+    number, parts = cv2.connectedComponents(opened)
+    areas = np.bincount(parts.ravel(), minlength=number)
+    owned = np.bincount(parts[own], minlength=number)
+    areas[0] = owned[0] = 0
+    main = int(np.argmax(owned)) or int(np.argmax(areas))
+    keep = (areas >= _CRUMB_SHARE * areas[main]) & (owned >= _OWN_SHARE * areas)
+    keep[0], keep[main] = False, True
+    kept = np.asarray(keep[parts], dtype=np.bool_)
+    _fill_holes(kept, _HOLE_SHARE * float(areas[main]))
     return kept
 
 
@@ -226,13 +226,12 @@ def _fill_holes(mask: NDArray[np.bool_], most_px: float) -> None:
 def _instance(pasted: _Pasted, mask: NDArray[np.bool_], min_mask_px: int) -> Instance | None:
     if np.count_nonzero(mask) < min_mask_px:
         return None
-    rows = np.flatnonzero(mask.any(axis=1))
-    columns = np.flatnonzero(mask.any(axis=0))
-    tight = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    tight = mask[top : top + height, left : left + width]
     candidate = pasted.candidate
     return Instance(
-        left=pasted.left + int(columns[0]),
-        top=pasted.top + int(rows[0]),
+        left=pasted.left + left,
+        top=pasted.top + top,
         mask=np.ascontiguousarray(tight),
         score=candidate.score,
         rank=candidate.rank,

@@ -135,7 +135,7 @@ def long_axis_angle(mask: NDArray[np.bool_]) -> float:
     Args:
         mask: (H, W) bool with at least one pixel set.
     """
-    moments = cv2.moments(mask.astype(np.uint8), binaryImage=True)
+    moments = cv2.moments(mask.view(np.uint8), binaryImage=True)
     # Angle of the major axis against x, image y pointing down (Hu 1962: tan 2θ = 2µ11 / (µ20 - µ02)).
     theta = 0.5 * math.atan2(2.0 * moments["mu11"], moments["mu20"] - moments["mu02"])
     turn = math.degrees(theta) - 90.0
