@@ -275,7 +275,7 @@ class GRPCInferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LogSettings(self, request, context):
-        """Reads the log settings; they are changed in the configuration file.
+        """Reads the log settings, or changes how much is logged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

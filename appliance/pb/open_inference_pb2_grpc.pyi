@@ -77,7 +77,7 @@ class GRPCInferenceServiceStub:
     TraceSetting: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.TraceSettingRequest, _open_inference_pb2.TraceSettingResponse]
     """Reads the trace settings; they cannot be changed."""
     LogSettings: _grpc.UnaryUnaryMultiCallable[_open_inference_pb2.LogSettingsRequest, _open_inference_pb2.LogSettingsResponse]
-    """Reads the log settings; they are changed in the configuration file."""
+    """Reads the log settings, or changes how much is logged."""
 
 @_typing.type_check_only
 class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
@@ -123,7 +123,7 @@ class GRPCInferenceServiceAsyncStub(GRPCInferenceServiceStub):
     TraceSetting: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.TraceSettingRequest, _open_inference_pb2.TraceSettingResponse]  # type: ignore[assignment]
     """Reads the trace settings; they cannot be changed."""
     LogSettings: _aio.UnaryUnaryMultiCallable[_open_inference_pb2.LogSettingsRequest, _open_inference_pb2.LogSettingsResponse]  # type: ignore[assignment]
-    """Reads the log settings; they are changed in the configuration file."""
+    """Reads the log settings, or changes how much is logged."""
 
 class GRPCInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     """Tensors in, tensors out."""
@@ -286,6 +286,6 @@ class GRPCInferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _open_inference_pb2.LogSettingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_open_inference_pb2.LogSettingsResponse, _abc.Awaitable[_open_inference_pb2.LogSettingsResponse]]:
-        """Reads the log settings; they are changed in the configuration file."""
+        """Reads the log settings, or changes how much is logged."""
 
 def add_GRPCInferenceServiceServicer_to_server(servicer: GRPCInferenceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

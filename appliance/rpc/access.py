@@ -81,6 +81,11 @@ def check_access(method: str, caller: Caller, rules: Mapping[str, Roles] = RULES
     needed = rules.get(method)
     if needed is None:
         raise NotAllowed(f"{name}: nobody may call this: it has no rule")
+    demand(name, caller, needed)
+
+
+def demand(name: str, caller: Caller, needed: Roles) -> None:
+    """Let a caller pass who has one of the roles `needed`, where any are; errors as for `check_access`."""
     if needed == OPEN or needed & caller.roles:
         return
     wanted = " or ".join(sorted(role.value for role in needed))

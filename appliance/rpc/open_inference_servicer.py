@@ -15,13 +15,14 @@ from appliance.models.control import ModelControl
 from appliance.models.registry import ModelState
 from appliance.pb import open_inference_pb2 as pb
 from appliance.pb import open_inference_pb2_grpc
+from appliance.rpc.access import KEEPERS, demand
 from appliance.rpc.edge import Edge
 from appliance.rpc.identity import Identities
 from appliance.rpc.open_inference.calls import InferCalls
 from appliance.rpc.open_inference.catalog import Catalog
 from appliance.rpc.open_inference.describing import write_config, write_index, write_metadata, write_regions
 from appliance.rpc.open_inference.in_order import in_order
-from appliance.rpc.open_inference.settings import log_settings, trace_settings
+from appliance.rpc.open_inference.settings import change_log_settings, log_settings, trace_settings
 from appliance.rpc.open_inference.statistics import StatisticsTable
 from appliance.rpc.open_inference.streams import OpenStream, StreamTable
 from appliance.rpc.open_inference.wire import read_request
@@ -276,9 +277,12 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
     def LogSettings(
         self, request: pb.LogSettingsRequest, context: grpc.ServicerContext
     ) -> pb.LogSettingsResponse:
-        """What is logged."""
+        """What is logged, and with values how much shall be."""
         with self._edge.call(context):
-            return log_settings(request)
+            if request.settings:
+                demand("LogSettings with values", self._identities.of(context), KEEPERS)
+                change_log_settings(request)
+            return log_settings()
 
 
 def _taken(requests: Iterator[bytes], stream: OpenStream) -> Iterator[bytes]:

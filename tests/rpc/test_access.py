@@ -52,6 +52,10 @@ def test_every_call_has_a_rule(method: str) -> None:
                 check_access(method, caller(role))
 
 
+def test_every_rule_is_about_a_call_that_is_there() -> None:
+    assert set(RULES) <= set(METHODS)
+
+
 def test_only_signs_of_life_are_open() -> None:
     names = {method.rpartition("/")[2] for method in METHODS if RULES[method] == OPEN}
     assert names <= {"ServerLive", "ServerReady", "ServerMetadata"} | {

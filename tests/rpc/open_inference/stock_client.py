@@ -324,8 +324,8 @@ def case_what_is_refused(scene: Scene) -> None:
     changed = refusal(lambda: client.update_trace_settings(settings={"trace_level": "TIMESTAMPS"}))
     assert changed.status() == "StatusCode.UNIMPLEMENTED"
     assert client.get_log_settings().settings["log_error"].bool_param
-    changed = refusal(lambda: client.update_log_settings({"log_info": False}))
-    assert changed.status() == "StatusCode.PERMISSION_DENIED"
+    assert client.update_log_settings({"log_verbose_level": 1}).settings["log_verbose_level"].uint32_param
+    assert not client.update_log_settings({"log_verbose_level": 0}).settings["log_verbose_level"].uint32_param
 
 
 def case_wrong_requests(scene: Scene) -> None:
