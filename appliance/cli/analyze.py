@@ -52,6 +52,11 @@ class Failure:
     help="Write NAME.sr.dcm as well, a DICOM structured report, for each film that is a DICOM file.",
 )
 @click.option(
+    "--dicom-sc",
+    is_flag=True,
+    help="Write NAME.sc.dcm as well, the drawn film as DICOM, for each film that is a DICOM file.",
+)
+@click.option(
     "--karyogram-format",
     "karyogram_formats",
     type=click.Choice(["png", "svg", "pdf"]),
@@ -67,6 +72,7 @@ def analyze(
     modality: str | None,
     pixel_size_um: float | None,
     dicom_sr: bool,
+    dicom_sc: bool,
     karyogram_formats: tuple[str, ...],
     server: str | None,
 ) -> None:
@@ -82,8 +88,11 @@ def analyze(
     output.mkdir(parents=True, exist_ok=True)
     chosen = Modality(modality) if modality else None
     with any_daemon(server) as client:
+        dicom_files = tuple(kind for kind, wanted in (("sr", dicom_sr), ("sc", dicom_sc)) if wanted)
         failures = list(
-            _analyze_all(client, inputs, output, chosen, pixel_size_um, dicom_sr, karyogram_formats, console)
+            _analyze_all(
+                client, inputs, output, chosen, pixel_size_um, dicom_files, karyogram_formats, console
+            )
         )
     done = len(inputs) - len(failures)
     console.print(
@@ -103,7 +112,7 @@ def _analyze_all(
     output: Path,
     chosen: Modality | None,
     pixel_size_um: float | None,
-    dicom_sr: bool,
+    dicom_files: Sequence[str],
     karyogram_formats: Sequence[str],
     console: Console,
 ) -> Iterator[Failure]:
@@ -115,12 +124,13 @@ def _analyze_all(
             try:
                 data = path.read_bytes()
                 kind = modality_of(data, chosen)
-                report = dicom_sr and kind is Modality.CHEST_XRAY and is_dicom(data)
-                reply = analyze_bytes(client, data, kind, name, pixel_size_um, report, karyogram_formats)
+                film = kind is Modality.CHEST_XRAY and is_dicom(data)
+                files = dicom_files if film else ()
+                reply = analyze_bytes(client, data, kind, name, pixel_size_um, files, karyogram_formats)
                 write_outputs(reply, output, name)
-                if dicom_sr and not report:
+                for missing in dicom_files[len(files) :]:
                     progress.console.print(
-                        f"{escape(shown(path))} is no DICOM film: no {escape(name)}.sr.dcm for it",
+                        f"{escape(shown(path))} is no DICOM film: no {escape(name)}.{missing}.dcm for it",
                         highlight=False,
                     )
             except CallError as exc:
@@ -138,10 +148,13 @@ def analyze_bytes(
     modality: Modality,
     request_id: str,
     pixel_size_um: float | None = None,
-    structured_report: bool = False,
+    dicom_files: Sequence[str] = (),
     karyogram_formats: Sequence[str] = ("png",),
 ) -> Reply:
-    """Send one encoded image and ask for every picture; CallError with the daemon's reason."""
+    """Send one encoded image and ask for every picture; CallError with the daemon's reason.
+
+    A film may also be asked for `dicom_files`: "sr", the structured report, and "sc", the secondary capture.
+    """
     if modality is Modality.METAPHASE:
         return client.analyze_metaphase(
             karyotype_pb2.AnalyzeMetaphaseRequest(
@@ -154,7 +167,6 @@ def analyze_bytes(
                         analysis_pb2.PageFormat.Value(f"PAGE_FORMAT_{each.upper()}")
                         for each in karyogram_formats
                     ],
-                    structured_report=structured_report,
                 ),
             ),
             REQUEST_S,
@@ -164,7 +176,9 @@ def analyze_bytes(
             encoded=data,
             pixel_size_um=pixel_size_um,
             request_id=request_id_of(request_id),
-            render=analysis_pb2.RenderOptions(overlay=True, structured_report=structured_report),
+            render=analysis_pb2.RenderOptions(
+                overlay=True, structured_report="sr" in dicom_files, secondary_capture="sc" in dicom_files
+            ),
         ),
         REQUEST_S,
     )

@@ -30,6 +30,7 @@ def write_outputs(reply: Reply, folder: Path, name: str) -> list[Path]:
         f"{name}.karyogram.svg": reply.renderings.karyogram_svg,
         f"{name}.karyogram.pdf": reply.renderings.karyogram_pdf,
         f"{name}.sr.dcm": reply.renderings.structured_report_dicom,
+        f"{name}.sc.dcm": reply.renderings.secondary_capture_dicom,
     }
     numbers = copy.deepcopy(reply)
     numbers.ClearField("renderings")  # they are files of their own

@@ -5,14 +5,14 @@ The libraries are imported with the first report: a box that answers in JSON alo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from appliance.analysis import Analysis
 from appliance.errors import NotOffered, UnsupportedFormat
 from appliance.imaging.film_tags import FilmReferences
 
-WriteReport = Callable[[Analysis], bytes]
+if TYPE_CHECKING:
+    from appliance.dicom_out.writer import FilmWriter
+
 _LIBRARIES: Final = frozenset(("pydicom", "highdicom"))
 
 
@@ -26,8 +26,8 @@ class DicomReports:
     def __init__(self, device_uid: str) -> None:
         self._device_uid = device_uid
 
-    def begin(self, references: FilmReferences | None) -> WriteReport:
-        """Check what a report has to refer to; give the function that writes it once the film is analysed.
+    def begin(self, references: FilmReferences | None) -> FilmWriter:
+        """Check what a report has to refer to; what writes it once the film is analysed.
 
         Args:
             references: of the decoded image, with the patient's fields; None where it was no DICOM file.
@@ -47,4 +47,4 @@ class DicomReports:
             if exc.name not in _LIBRARIES:
                 raise
             raise NotOffered('this box writes no DICOM: it was installed without its extra "dicom"') from exc
-        return FilmWriter(references, self._device_uid).structured_report
+        return FilmWriter(references, self._device_uid)

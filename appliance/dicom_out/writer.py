@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from appliance.analysis import Analysis, Film
+from appliance.dicom_out.capture import secondary_capture
 from appliance.dicom_out.encoding import encode
 from appliance.dicom_out.evidence import evidence_of
 from appliance.dicom_out.quiet import quietly
@@ -30,6 +31,11 @@ class FilmWriter:
         """The findings as a DICOM structured report."""
         with quietly():
             return encode(structured_report(self._film, analysis, _found(analysis), self._device_uid))
+
+    def secondary_capture(self, analysis: Analysis, overlay_png: bytes) -> bytes:
+        """The drawn film as a DICOM image that any viewer shows."""
+        with quietly():
+            return encode(secondary_capture(self._film, analysis, overlay_png))
 
 
 def _found(analysis: Analysis) -> Film:

@@ -314,12 +314,15 @@ class RenderOptions(_message.Message):
     KARYOGRAM_FIELD_NUMBER: _builtins.int
     STRUCTURED_REPORT_FIELD_NUMBER: _builtins.int
     KARYOGRAM_FORMATS_FIELD_NUMBER: _builtins.int
+    SECONDARY_CAPTURE_FIELD_NUMBER: _builtins.int
     overlay: _builtins.bool
     """The input with outlines or boxes, classes and confidences drawn on it."""
     karyogram: _builtins.bool
     """The karyogram in ISCN order, p arms up; metaphase only."""
     structured_report: _builtins.bool
     """A DICOM structured report (TID 1500); only of a chest film that came as DICOM."""
+    secondary_capture: _builtins.bool
+    """The drawn film as a DICOM secondary capture; only of a chest film that came as DICOM."""
     @_builtins.property
     def karyogram_formats(self) -> _containers.RepeatedScalarFieldContainer[Global___PageFormat.ValueType]:
         """The karyogram as these files; `karyogram` alone means PNG. Metaphase only."""
@@ -331,10 +334,11 @@ class RenderOptions(_message.Message):
         karyogram: _builtins.bool = ...,
         structured_report: _builtins.bool = ...,
         karyogram_formats: _abc.Iterable[Global___PageFormat.ValueType] | None = ...,
+        secondary_capture: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram", b"karyogram", "karyogram_formats", b"karyogram_formats", "overlay", b"overlay", "structured_report", b"structured_report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram", b"karyogram", "karyogram_formats", b"karyogram_formats", "overlay", b"overlay", "secondary_capture", b"secondary_capture", "structured_report", b"structured_report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -351,6 +355,7 @@ class Renderings(_message.Message):
     STRUCTURED_REPORT_DICOM_FIELD_NUMBER: _builtins.int
     KARYOGRAM_SVG_FIELD_NUMBER: _builtins.int
     KARYOGRAM_PDF_FIELD_NUMBER: _builtins.int
+    SECONDARY_CAPTURE_DICOM_FIELD_NUMBER: _builtins.int
     overlay_png: _builtins.bytes
     """PNG file."""
     karyogram_png: _builtins.bytes
@@ -361,6 +366,8 @@ class Renderings(_message.Message):
     """SVG file."""
     karyogram_pdf: _builtins.bytes
     """PDF file."""
+    secondary_capture_dicom: _builtins.bytes
+    """DICOM file, as `structured_report_dicom`."""
     def __init__(
         self,
         *,
@@ -369,10 +376,11 @@ class Renderings(_message.Message):
         structured_report_dicom: _builtins.bytes = ...,
         karyogram_svg: _builtins.bytes = ...,
         karyogram_pdf: _builtins.bytes = ...,
+        secondary_capture_dicom: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram_pdf", b"karyogram_pdf", "karyogram_png", b"karyogram_png", "karyogram_svg", b"karyogram_svg", "overlay_png", b"overlay_png", "structured_report_dicom", b"structured_report_dicom"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["karyogram_pdf", b"karyogram_pdf", "karyogram_png", b"karyogram_png", "karyogram_svg", b"karyogram_svg", "overlay_png", b"overlay_png", "secondary_capture_dicom", b"secondary_capture_dicom", "structured_report_dicom", b"structured_report_dicom"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -66,6 +66,7 @@ def read_added_image(message: case_pb2.AddSpreadRequest) -> AnalysisRequest:
         overlay=message.render.overlay,
         karyogram_formats=read_karyogram_formats(message.render),
         structured_report=message.render.structured_report,
+        secondary_capture=message.render.secondary_capture,
     )
 
 

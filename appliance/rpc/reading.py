@@ -60,6 +60,7 @@ def read_analysis(message: AnalyzeRequest) -> AnalysisRequest:
         overlay=message.render.overlay,
         karyogram_formats=read_karyogram_formats(message.render),
         structured_report=message.render.structured_report,
+        secondary_capture=message.render.secondary_capture,
     )
 
 

@@ -264,4 +264,5 @@ def write_renderings(renderings: Mapping[str, bytes]) -> analysis_pb2.Renderings
         karyogram_svg=renderings.get("karyogram.svg", b""),
         karyogram_pdf=renderings.get("karyogram.pdf", b""),
         structured_report_dicom=renderings.get("structured_report", b""),
+        secondary_capture_dicom=renderings.get("secondary_capture", b""),
     )

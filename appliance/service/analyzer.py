@@ -60,11 +60,23 @@ class FilmArtist(Protocol):
         ...
 
 
+class FilmWriter(Protocol):
+    """What writes about one film in DICOM; each gives a whole file."""
+
+    def structured_report(self, analysis: Analysis) -> bytes:
+        """The findings."""
+        ...
+
+    def secondary_capture(self, analysis: Analysis, overlay_png: bytes) -> bytes:
+        """The drawn film."""
+        ...
+
+
 class FilmReports(Protocol):
     """What writes about films in DICOM."""
 
-    def begin(self, references: FilmReferences | None) -> Callable[[Analysis], bytes]:
-        """Check that a report can refer to this film; what writes it once there is an answer."""
+    def begin(self, references: FilmReferences | None) -> FilmWriter:
+        """Check that a DICOM file can refer to this film; what writes it once there is an answer."""
         ...
 
 
@@ -126,7 +138,7 @@ class Analyzer:
             InvalidInput: the image cannot be read or shows no spread.
             Unavailable, LimitExceeded, DeadlineExceeded, Cancelled, InferenceFailed: no answer this time.
         """
-        if request.structured_report:
+        if request.names_patient:
             raise InvalidInput(
                 "expected a chest film to write a DICOM structured report about and got a metaphase image"
             )
@@ -201,10 +213,10 @@ class Analyzer:
 
     def _analyze_chest_film(self, request: AnalysisRequest, context: RequestContext) -> Analysis:
         image, decoded = self._read(request, Modality.CHEST_XRAY, context)
-        write_report = self._film_reports.begin(image.references) if request.structured_report else None
+        writer = self._film_reports.begin(image.references) if request.names_patient else None
         film, stages = self._films.analyze(image, context)
         pictures: dict[str, Callable[[], bytes]] = {}
-        if request.overlay:
+        if request.overlay or request.secondary_capture:
             pictures["overlay"] = partial(self._film_artist.overlay, image, film)
         renderings, drawn = _draw(pictures)
         analysis = Analysis(
@@ -218,8 +230,8 @@ class Analyzer:
             film=film,
             renderings=renderings,
         )
-        if write_report is not None:
-            analysis = _with_report(analysis, write_report)
+        if writer is not None:
+            analysis = _written(analysis, writer, request)
         return analysis
 
     def read_metaphase(self, request: AnalysisRequest, context: RequestContext) -> Image:
@@ -234,7 +246,7 @@ class Analyzer:
         if isinstance(request.image, bytes):
             self._admission.give_way(context)
             with self._decoding.enter(context):
-                image = self._decoder.decode(request.image, context.deadline, request.structured_report)
+                image = self._decoder.decode(request.image, context.deadline, request.names_patient)
         else:
             raw = request.image
             image = decode_raw(raw.data, raw.shape, raw.pixel_type, self._decoder.limits)
@@ -254,11 +266,17 @@ class Analyzer:
         return analysis
 
 
-def _with_report(analysis: Analysis, write: Callable[[Analysis], bytes]) -> Analysis:
+def _written(analysis: Analysis, writer: FilmWriter, request: AnalysisRequest) -> Analysis:
     began_s = time.perf_counter()
-    renderings = analysis.renderings | {"structured_report": write(analysis)}
-    written = StageReport("report", (time.perf_counter() - began_s) * 1000)
-    return replace(analysis, stages=(*analysis.stages, written), renderings=renderings)
+    files = dict(analysis.renderings)
+    if request.structured_report:
+        files["structured_report"] = writer.structured_report(analysis)
+    if request.secondary_capture:
+        files["secondary_capture"] = writer.secondary_capture(analysis, files["overlay"])
+        if not request.overlay:
+            del files["overlay"]
+    report = StageReport("report", (time.perf_counter() - began_s) * 1000)
+    return replace(analysis, stages=(*analysis.stages, report), renderings=files)
 
 
 def _draw(pictures: dict[str, Callable[[], bytes]]) -> tuple[dict[str, bytes], tuple[StageReport, ...]]:

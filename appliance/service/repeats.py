@@ -54,7 +54,7 @@ class AnalysisRepeats:
         That is where the cache is off, where a model is missing, and where a DICOM structured report is
         wanted, which has an identity of its own.
         """
-        if not self._cache.on or request.structured_report:
+        if not self._cache.on or request.names_patient:
             return None
         models = self._models(modality)
         if models is None:

@@ -35,6 +35,12 @@ class AnalysisRequest:
     overlay: bool = False  # draw the result on the input
     karyogram_formats: tuple[PageFormat, ...] = ()  # draw the karyogram as these files
     structured_report: bool = False  # write a DICOM structured report; of DICOM films only
+    secondary_capture: bool = False  # write the drawn film as DICOM; of DICOM films only
+
+    @property
+    def names_patient(self) -> bool:
+        """Whether the answer carries DICOM files, which repeat the film's patient and study."""
+        return self.structured_report or self.secondary_capture
 
     def __post_init__(self) -> None:
         size_um = self.pixel_size_um

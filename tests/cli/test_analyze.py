@@ -118,11 +118,13 @@ def test_dicom_films_leave_a_structured_report(daemon: LocalDaemon, tmp_path: Pa
     source.mkdir()
     (source / "film.dcm").write_bytes(chest_dicom())
     (source / "other.png").write_bytes(film_png())
-    words = (source, "--output", output, "--modality", "chest-xray", "--dicom-sr")
+    words = (source, "--output", output, "--modality", "chest-xray", "--dicom-sr", "--dicom-sc")
     code, said = analyze(daemon, *words)
     assert code == 0, said
     assert "other.png is no DICOM film: no other.sr.dcm for it" in said
-    assert [path.name for path in output.glob("*.dcm")] == ["film.sr.dcm"]
+    assert "no other.sc.dcm for it" in said
+    assert sorted(path.name for path in output.glob("*.dcm")) == ["film.sc.dcm", "film.sr.dcm"]
+    assert dcmread(output / "film.sc.dcm").Modality == "OT"
     report = dcmread(output / "film.sr.dcm")
     assert report.Modality == "SR"
     assert report.StudyInstanceUID == dcmread(source / "film.dcm").StudyInstanceUID

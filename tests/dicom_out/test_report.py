@@ -29,7 +29,7 @@ def references(data: bytes) -> FilmReferences | None:
 
 
 def report_of(film: Film, data: bytes | None = None) -> bytes:
-    return DicomReports(DEVICE).begin(references(data or film_file()))(answer(film))
+    return DicomReports(DEVICE).begin(references(data or film_file())).structured_report(answer(film))
 
 
 def texts(item: Dataset) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from io import BytesIO
 
+import cv2
 import grpc
+import numpy as np
 import pytest
 from pydicom import dcmread
 
@@ -33,6 +35,19 @@ def test_a_film_comes_back_as_a_report_and_nothing_of_the_patient_stays(wire: Wi
     for needle in (PATIENT, str(report.StudyInstanceUID), str(report.SOPInstanceUID)):
         for file in wire.bench.folder.glob("results.db*"):
             assert needle.encode() not in file.read_bytes()
+
+
+def test_a_secondary_capture_shows_the_drawn_film(wire: Wire) -> None:
+    request = AnalyzeChestXrayRequest(encoded=chest_dicom(), render=a.RenderOptions(secondary_capture=True))
+    renderings = wire.chest_xray.AnalyzeChestXray(request, timeout=WAIT_S).renderings
+    assert not renderings.overlay_png
+    assert not renderings.structured_report_dicom
+    capture = dcmread(BytesIO(renderings.secondary_capture_dicom))
+    assert capture.PatientName == PATIENT
+    request.render.overlay = True
+    overlay = wire.chest_xray.AnalyzeChestXray(request, timeout=WAIT_S).renderings.overlay_png
+    drawn = cv2.cvtColor(cv2.imdecode(np.frombuffer(overlay, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    assert np.array_equal(capture.pixel_array, drawn)
 
 
 def test_without_the_wish_there_is_none(wire: Wire) -> None:
