@@ -71,6 +71,8 @@ class Analyst:
             reply = self._daemon.analyze_chest_film(request, timeout_s)
         except CallError as exc:
             return Answer(_VERDICTS.get(exc.status, Verdict.FAILED), kind=exc.kind, reason=str(exc))
+        if not reply.renderings.structured_report_dicom:
+            return Answer(Verdict.FAILED, reason="the daemon wrote no report: it is older than this node")
         return Answer(
             Verdict.ANSWERED, report=reply.renderings.structured_report_dicom, result_id=reply.result_id
         )

@@ -16,7 +16,7 @@ def quietly() -> Iterator[None]:
     """Nothing is warned or logged by the two libraries inside; one thread at a time."""
     for name in ("pydicom", "highdicom"):
         logging.getLogger(name).disabled = True
-    for name, logger in logging.root.manager.loggerDict.items():
+    for name, logger in list(logging.root.manager.loggerDict.items()):
         if name.startswith("highdicom.") and isinstance(logger, logging.Logger):
             logger.disabled = True
     with _ALONE, warnings.catch_warnings():

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from appliance.analysis import Laterality, View
 from appliance.errors import CorruptImage
@@ -179,6 +180,10 @@ def _patient(data_set: Dataset) -> PatientFields:
     values = {}
     for name, (keyword, most) in _PATIENT_FIELDS.items():
         value: Any = data_set.get(keyword)
+        if isinstance(value, MultiValue):
+            raise CorruptImage(
+                f"expected one {keyword}, for the report to repeat, and got {len(value)} of them"
+            )
         text = "" if value is None else str(value).strip("\0 ")
         if len(text) > most or not text.isprintable():
             raise CorruptImage(

@@ -24,6 +24,7 @@ class Daemon:
 
     def __init__(self) -> None:
         self.error: CallError | None = None
+        self.writes_reports = True
         self.films: list[bytes] = []
 
     def analyze_chest_film(
@@ -34,7 +35,8 @@ class Daemon:
         if self.error is not None:
             raise self.error
         self.films.append(request.encoded)
-        renderings = analysis_pb2.Renderings(structured_report_dicom=b"report of " + request.encoded)
+        report = b"report of " + request.encoded if self.writes_reports else b""
+        renderings = analysis_pb2.Renderings(structured_report_dicom=report)
         return chest_xray_pb2.AnalyzeChestXrayResponse(result_id="0190", renderings=renderings)
 
 
@@ -110,6 +112,14 @@ def test_a_late_film_that_is_refused_goes_with_an_error_in_the_log(
     desk.films.turn()
     assert desk.spool.waiting(Kind.FILM) == []
     assert "its sender was told success" in caplog.text
+
+
+def test_an_answer_without_a_report_is_a_failure(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    desk.spool.add_film(b"a")
+    desk.daemon.writes_reports = False
+    desk.films.turn()
+    assert desk.spool.size_bytes == 0
+    assert "wrote no report" in caplog.text
 
 
 def test_one_report_that_is_refused_does_not_hold_up_the_others(desk: Desk) -> None:

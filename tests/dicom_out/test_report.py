@@ -145,6 +145,11 @@ def test_a_film_without_what_the_report_refers_to_is_refused(keyword: str, value
         DicomReports(DEVICE).begin(references(film_file(**{keyword: value})))
 
 
+def test_an_identifier_that_is_two_is_refused() -> None:
+    with pytest.raises(CorruptImage, match="one PatientID"):
+        references(film_file(PatientID=["A", "B"]))
+
+
 def test_only_dicom_can_be_referred_to() -> None:
     with pytest.raises(UnsupportedFormat, match="DICOM film"):
         DicomReports(DEVICE).begin(None)
