@@ -8,7 +8,10 @@ at a time; the published file holds the newest of each.
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -25,7 +28,6 @@ from bench.serving.environments import REPOSITORY
 from bench.serving.payloads import PAYLOADS, Payload
 from bench.serving.verdicts import rows
 
-KEPT = REPOSITORY / ".bench" / "serving"
 FILM_SIDE_PX, FILM_SEED, FILM_QUALITY = 2048, 3, 90
 CLIENTS = (1, 4, 16)
 
@@ -39,8 +41,8 @@ def film() -> bytes:
     return data.tobytes()
 
 
-def measure(payload: Payload, wanted: list[Contender], repeats: int, seconds: float) -> Session:
-    """All cells of one payload."""
+def measure(payload: Payload, wanted: list[Contender], repeats: int, seconds: float) -> Iterator[Session]:
+    """All cells of one payload, after each repeat."""
     console = Console(stderr=True)
     # a short path: Ray's sockets lie below it, and Linux keeps 108 bytes for a socket's path
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
@@ -58,7 +60,7 @@ def measure(payload: Payload, wanted: list[Contender], repeats: int, seconds: fl
                 for clients in CLIENTS
             }
             task = progress.add_task(payload.title, total=len(cells) * repeats)
-            for _ in range(repeats):
+            for number in range(repeats):
                 for clients in CLIENTS:
                     for one in present:
                         progress.update(task, description=f"{one.title}, {clients} clients")
@@ -68,8 +70,8 @@ def measure(payload: Payload, wanted: list[Contender], repeats: int, seconds: fl
                         except NoAnswer as exc:
                             arena.absent.setdefault(one.name, f"{clients} clients: {exc}")
                         progress.advance(task)
-            complete = [cell for cell in cells.values() if len(cell.repeats) == repeats]
-            return Session(payload.name, complete, arena.absent)
+                complete = [cell for cell in cells.values() if len(cell.repeats) > number]
+                yield Session(payload.name, complete, arena.absent)
 
 
 def _progress(console: Console) -> Progress:
@@ -86,17 +88,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one window")
     parser.add_argument("--quick", action="store_true", help="one repeat of one second, nothing published")
+    parser.add_argument(
+        "--add", action="store_true", help="to the windows of earlier runs, not in their place"
+    )
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     repeats, seconds = (1, 1.0) if words.quick else (words.repeats, words.seconds)
     wanted = [one for one in CONTENDERS if one.name in (words.contender or names)]
-    sessions = []
+    kept = REPOSITORY / ".bench" / ("serving-quick" if words.quick else "serving")
     for name in words.payload or PAYLOADS:
-        session = measure(PAYLOADS[name], wanted, repeats, seconds)
-        sessions.append(session)
-        if not words.quick:
-            session.save(KEPT)
-    if not words.quick:
-        sessions = load_sessions(KEPT, list(PAYLOADS))
+        before = load_sessions(kept, [name]) if words.add else []
+        for session in measure(PAYLOADS[name], wanted, repeats, seconds):
+            (session.after(before[0]) if before else session).save(kept)
+    sessions = load_sessions(kept, list(PAYLOADS))
     raw = {
         f"{cell.payload} {cell.contender} {cell.clients} clients, answers a second": [
             one.per_second for one in cell.repeats

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,16 @@ class Session:
         """The cell, None where there is none."""
         found = (one for one in self.cells if one.contender == contender and one.clients == clients)
         return next(found, None)
+
+    def after(self, earlier: Session) -> Session:
+        """The same with the windows of an earlier run before these."""
+        cells = []
+        for cell in self.cells:
+            before = earlier.cell(cell.contender, cell.clients)
+            cells.append(replace(cell, repeats=[*(before.repeats if before else ()), *cell.repeats]))
+        measured = {(cell.contender, cell.clients) for cell in self.cells}
+        cells += [one for one in earlier.cells if (one.contender, one.clients) not in measured]
+        return Session(self.payload, cells, {**earlier.absent, **self.absent})
 
     def save(self, folder: Path) -> None:
         """Keep it for the runs that measure the other payloads."""

@@ -21,6 +21,7 @@ WARM_UP_S = 0.5
 BACK_OFF_S = 0.05
 """How long a caller waits that was told to come again; the stock client hides the server's own hint."""
 
+BEGIN_LIMIT_S = 30.0
 POLL_S = 0.1
 
 
@@ -120,7 +121,8 @@ def _measure(callers: list[Caller], order: Order) -> Load:
     loops = [Loop(caller, stop) for caller in callers]
     for loop in loops:
         loop.start()
-    while not all(loop.begun for loop in loops):
+    until_s = time.monotonic() + BEGIN_LIMIT_S
+    while not all(loop.begun for loop in loops) and time.monotonic() < until_s:
         time.sleep(0.01)
     time.sleep(WARM_UP_S)
     before, own_before, began_s = usage(order.mark), time.process_time(), time.perf_counter()

@@ -36,7 +36,7 @@ def against_bare(session: Session) -> list[Row]:
         cell = session.cell(name, most)
         if cell and limits:
             limit = max(limits, key=lambda one: one.per_second)
-            ratios = [a.per_second / b.per_second for a, b in zip(cell.repeats, limit.repeats, strict=True)]
+            ratios = [a.per_second / b.per_second for a, b in zip(cell.repeats, limit.repeats, strict=False)]
             held = SATURATION if session.payload in {"uint8", "jpeg"} else None
             label = f"{title}: throughput of {_title(name)} / bare engine, {most} clients"
             found.append(summarise(label, ratios, "", held))
@@ -44,7 +44,7 @@ def against_bare(session: Session) -> list[Row]:
         if alone and bare:
             added = [
                 _median(a.latencies_ms) - _median(b.latencies_ms)
-                for a, b in zip(alone.repeats, bare.repeats, strict=True)
+                for a, b in zip(alone.repeats, bare.repeats, strict=False)
             ]
             held = ADDED_MS if name == "ours-shm" else None
             found.append(

@@ -7,8 +7,10 @@ so that all compute the same numbers at the same speed.
 
 from __future__ import annotations
 
+import collections
 import os
 import queue
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +56,34 @@ class BareEngine:
             },
         )
         self.output_names = [port.get_any_name() for port in compiled.outputs]
-        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(streams):
-            self._requests.put(compiled.create_infer_request())
+        self._gate = threading.Lock()
+        self._free: list[Any] = [compiled.create_infer_request() for _ in range(streams)]
+        self._waiting: collections.deque[queue.SimpleQueue[Any]] = collections.deque()
 
     def __call__(self, array: NDArray[Any]) -> list[NDArray[Any]]:
         """The outputs, in memory of their own."""
-        request = self._requests.get()
+        request = self._take()
         try:
             request.infer([array], share_inputs=True, share_outputs=True)
             return [request.get_output_tensor(i).data.copy() for i in range(len(self.output_names))]
         finally:
-            self._requests.put(request)
+            self._give(request)
+
+    def _take(self) -> Any:
+        with self._gate:
+            if self._free:
+                return self._free.pop()
+            turn: queue.SimpleQueue[Any] = queue.SimpleQueue()
+            self._waiting.append(turn)
+        return turn.get()
+
+    def _give(self, request: Any) -> None:
+        # handed to who waits longest: a caller that asked again at once would take it back for ever
+        with self._gate:
+            if self._waiting:
+                self._waiting.popleft().put(request)
+            else:
+                self._free.append(request)
 
 
 class FilmReader:
