@@ -263,9 +263,11 @@ class OpenInferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer
     def CudaSharedMemoryUnregister(
         self, request: pb.CudaSharedMemoryUnregisterRequest, context: grpc.ServicerContext
     ) -> pb.CudaSharedMemoryUnregisterResponse:
-        """Not offered."""
+        """All of none are forgotten: clients ask for it at their end, and perf_analyzer reports a refusal."""
         with self._edge.call(context):
-            raise NotOffered(NO_CUDA)
+            if request.name:
+                raise NotOffered(NO_CUDA)
+            return pb.CudaSharedMemoryUnregisterResponse()
 
     def TraceSetting(
         self, request: pb.TraceSettingRequest, context: grpc.ServicerContext

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from appliance.errors import ModelUnavailable, NotFound
 from appliance.models.registry import ModelState
-from appliance.rpc.open_inference.model import ModelHealth, ServedModel
+from appliance.rpc.open_inference.model import SERVED_VERSION, ModelHealth, ServedModel
 from appliance.rpc.open_inference.pipeline_models import PipelineModel
 from appliance.rpc.open_inference.tensor_models import TensorModels
 
@@ -28,7 +28,7 @@ class Catalog:
 
         Args:
             name: of a pipeline or of a pack.
-            version: empty for the one that is served.
+            version: empty or SERVED_VERSION for the one that is served; or its pack's own.
 
         Raises:
             NotFound: no such model, or not in this version.
@@ -58,6 +58,8 @@ class Catalog:
 
 
 def _in_version(model: ServedModel, served: str, name: str, version: str) -> ServedModel:
-    if version not in {"", served}:
-        raise NotFound(f"expected version {served} of {name}, or none, and got {version[:64]!r}")
+    if version not in {"", SERVED_VERSION, served}:
+        raise NotFound(
+            f"expected version {SERVED_VERSION}, {served} or none of {name} and got {version[:64]!r}"
+        )
     return model

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from appliance.pb import model_config_pb2
 from appliance.pb import open_inference_pb2 as pb
-from appliance.rpc.open_inference.model import BYTES, ModelCard, ModelHealth, Port
+from appliance.rpc.open_inference.model import BYTES, SERVED_VERSION, ModelCard, ModelHealth, Port
 from appliance.shared_memory import RegionInfo
 
 TYPES = {
@@ -29,7 +29,7 @@ def write_metadata(card: ModelCard) -> pb.ModelMetadataResponse:
 
     return pb.ModelMetadataResponse(
         name=card.name,
-        versions=[card.version],
+        versions=[SERVED_VERSION],
         platform=card.platform,
         inputs=tensors(card.inputs),
         outputs=tensors(card.outputs),
@@ -76,7 +76,10 @@ def write_index(models: Iterable[ModelHealth]) -> pb.RepositoryIndexResponse:
     return pb.RepositoryIndexResponse(
         models=[
             pb.RepositoryIndexResponse.ModelIndex(
-                name=one.name, version=one.version, state=one.state.name, reason=one.reason
+                name=one.name,
+                version=SERVED_VERSION if one.version else "",
+                state=one.state.name,
+                reason=one.reason,
             )
             for one in models
         ]

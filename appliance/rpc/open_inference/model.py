@@ -21,6 +21,10 @@ BYTES = "BYTES"
 FROM_CACHE = "from_cache"
 """Parameter of a response: whether the answer was kept from an earlier request; absent where none is."""
 
+SERVED_VERSION = "1"
+"""Of every model on this protocol: its clients take versions for numbers, and perf_analyzer drops the
+statistics of any other. One is served at a time; its pack's own version is the parameter `pack_version`."""
+
 Parameter = bool | int | float | str
 Tensors = dict[str, NDArray[Any]]
 

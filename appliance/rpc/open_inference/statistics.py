@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from appliance.pb import open_inference_pb2 as pb
-from appliance.rpc.open_inference.model import Outcome
+from appliance.rpc.open_inference.model import SERVED_VERSION, Outcome
 
 MAX_MODELS = 256
 """Versions come and go with updates; beyond this the one that has been silent longest is dropped."""
@@ -96,7 +96,7 @@ class StatisticsTable:
             counters = self._models.get((name, version), Counters())
             return pb.ModelStatistics(
                 name=name,
-                version=version,
+                version=SERVED_VERSION,
                 last_inference=counters.last_ms,
                 inference_count=counters.inferences,
                 execution_count=round(counters.executions),

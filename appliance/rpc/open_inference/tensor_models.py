@@ -92,6 +92,7 @@ class TensorModel:
         facts: dict[str, Parameter] = {
             "notice": RESEARCH_USE_ONLY,
             "contract_hash": answer.model.contract_hash,
+            "pack_version": answer.model.version,
         }
         if card.facts.get("demonstration_model") == "true":
             facts["demonstration_model"] = True
@@ -130,6 +131,7 @@ class TensorModel:
             facts={
                 "role": identity.role.value,
                 "contract_hash": identity.contract_hash,
+                "pack_version": identity.version,
                 "device": identity.device,
                 "precision": identity.precision,
                 "demonstration_model": str(manifest.card.demonstration).lower(),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from appliance.errors import InvalidInput, NotOffered
 from appliance.pb import open_inference_pb2 as pb
 from appliance.rpc.open_inference.bytes_tensor import write_bytes_tensor
-from appliance.rpc.open_inference.model import BYTES, ModelCard, Outcome, Parameter, Port
+from appliance.rpc.open_inference.model import BYTES, SERVED_VERSION, ModelCard, Outcome, Parameter, Port
 from appliance.rpc.open_inference.parameters import read_count, read_parameters, write_parameters
 from appliance.rpc.open_inference.reading import REGION, REGION_OFFSET, REGION_SIZE, place_of
 from appliance.rpc.open_inference.wire import Buffer, InferResponse
@@ -70,7 +70,7 @@ def write_response(
     request_id: str, card: ModelCard, outcome: Outcome, deliveries: tuple[Delivery, ...]
 ) -> InferResponse:
     """The response; InvalidInput where an output is larger than its place."""
-    head = pb.ModelInferResponse(model_name=card.name, model_version=outcome.version, id=request_id)
+    head = pb.ModelInferResponse(model_name=card.name, model_version=SERVED_VERSION, id=request_id)
     write_parameters(outcome.facts, head.parameters)
     raw: list[Buffer] = []
     for delivery in deliveries:

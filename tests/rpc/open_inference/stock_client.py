@@ -126,7 +126,7 @@ def case_health(scene: Scene) -> None:
     assert client.is_server_ready()
     for name in (DETECTOR, CLASSIFIER, "karyotype", "chest_xray", "karyotype-segmenter"):
         assert client.is_model_ready(name)
-    assert client.is_model_ready(DETECTOR, "0.0.1")
+    assert all(client.is_model_ready(DETECTOR, version) for version in ("1", "0.0.1"))
     assert not client.is_model_ready(DETECTOR, "9.9.9")
     assert not client.is_model_ready("nobody")
 
@@ -135,7 +135,7 @@ def case_metadata(scene: Scene) -> None:
     server = scene.client.get_server_metadata(as_json=True)
     assert {"statistics", "system_shared_memory"} <= set(server["extensions"])
     model = scene.client.get_model_metadata(CLASSIFIER, as_json=True)
-    assert model["versions"] == ["0.0.1"]
+    assert model["versions"] == ["1"]
     assert model["inputs"] == [{"name": "crops", "datatype": "FP32", "shape": ["-1", "1", "128", "96"]}]
     assert [one["name"] for one in model["outputs"]] == ["class_logits", "polarity_logit"]
     config = scene.client.get_model_config(CLASSIFIER).config
@@ -154,7 +154,7 @@ def case_raw_tensors(scene: Scene) -> None:
     assert output.shape == (1, 18, 8400)
     assert output[0, :4, 100].tolist() == [320, 320, 100, 60]
     response = result.get_response()
-    assert (response.id, response.model_version) == ("seven", "0.0.1")
+    assert (response.id, response.model_version) == ("seven", "1")
     assert response.parameters["notice"].string_param == "research use only, not for diagnosis"
     assert response.parameters["demonstration_model"].bool_param
 

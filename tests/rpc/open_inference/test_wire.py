@@ -361,3 +361,17 @@ def test_a_stream_survives_bytes_that_are_no_message(channel: grpc.Channel) -> N
     broken, good = call(iter([b"\xff" * 64, crops().SerializeToString()]), timeout=WAIT_S)
     assert pb.ModelStreamInferResponse.FromString(broken).error_message.startswith("INVALID_INPUT: ")
     assert pb.ModelStreamInferResponse.FromString(good).infer_response.outputs
+
+
+def test_the_packs_own_version_is_a_parameter(stub: GRPCInferenceServiceStub) -> None:
+    response = stub.ModelInfer(edited(crops(), model_version="1"), timeout=WAIT_S)
+
+    assert response.model_version == "1"
+    assert response.parameters["pack_version"].string_param == "0.0.1"
+
+
+def test_forgetting_all_cuda_regions_of_none_succeeds(stub: GRPCInferenceServiceStub) -> None:
+    stub.CudaSharedMemoryUnregister(pb.CudaSharedMemoryUnregisterRequest(), timeout=WAIT_S)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.CudaSharedMemoryUnregister(pb.CudaSharedMemoryUnregisterRequest(name="mine"), timeout=WAIT_S)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
