@@ -77,7 +77,8 @@ def print_summary(console: Console, summary: case_pb2.CaseSummary) -> None:
         console.print(f"modal number: {modal}", highlight=False)
     for one in summary.lines:
         name = escape(one.karyotype or one.words)
-        console.print(f"line: {name} in {len(one.spreads)} cells", highlight=False)
+        number = len(one.spreads)
+        console.print(f"line: {name} in {number} cell{'s' * (number != 1)}", highlight=False)
     if summary.HasField("excluded_share"):
         console.print(
             f"mosaicism of {summary.excluded_share * 100:.1f} % and more is excluded at 95 %", highlight=False

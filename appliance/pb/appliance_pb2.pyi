@@ -210,7 +210,7 @@ class StorageStatus(_message.Message):
     size_bytes: _builtins.int
     """Size of the database; bytes."""
     limit_bytes: _builtins.int
-    """The size at which the oldest results go; bytes."""
+    """Room for results and cases together; the oldest go when theirs is full; bytes."""
     quarantined: _builtins.str
     """Set when a damaged database was put aside at the start: where it lies now."""
     def __init__(

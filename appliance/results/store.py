@@ -229,7 +229,7 @@ class ResultStore:
         return StoreStatus(
             results=results,
             size_bytes=sum(file.stat().st_size for file in files if file.exists()),
-            limit_bytes=self._retention.max_bytes,
+            limit_bytes=self._retention.max_bytes + self._retention.other_bytes,
             quarantined=self._quarantined,
         )
 
