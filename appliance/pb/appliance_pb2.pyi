@@ -546,7 +546,7 @@ class ModelInstall(_message.Message):
     version: _builtins.str
     """Version of the pack."""
     counter: _builtins.int
-    """Release counter of the role."""
+    """Release counter of the role: its position among all releases."""
     state: _builtins.str
     """As in InstallStep, and "good", "refused", "failed", "cancelled", "rolled back"."""
     detail: _builtins.str
@@ -784,7 +784,7 @@ class InstalledModel(_message.Message):
     confirmed: _builtins.bool
     """Whether live traffic bore the current one out."""
     counter: _builtins.int
-    """Highest release counter that was confirmed."""
+    """Highest release counter that was confirmed: a position among all releases."""
     @_builtins.property
     def install(self) -> Global___ModelInstall:
         """The last install; absent where there was none."""
@@ -890,7 +890,7 @@ class ListModelHistoryRequest(_message.Message):
 
     LIMIT_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
-    """Most events; 0 for 100."""
+    """Number of events at most; 0 for 100."""
     def __init__(
         self,
         *,
