@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import grpc
 
@@ -38,7 +39,8 @@ LOAD_KIND = "spread"
 OF_EACH = {"spread": 1, "film": 2}
 """A film takes a tenth of the time, so there is time for more of them."""
 
-Ask = Callable[[Priority.ValueType], Sequence[StageReport]]
+Begin = Callable[[Priority.ValueType], Any]
+"""Sends one request; what it gives is the call, a future of the answer."""
 
 
 @dataclass
@@ -71,16 +73,17 @@ class BatchJob:
     """Callers that always have a request under way, for the length of a `with` block.
 
     Args:
-        ask: sends one request and waits for its answer.
+        begin: sends one request.
         callers: requests under way.
         priority: of the requests.
     """
 
-    def __init__(self, ask: Ask, callers: int, priority: Priority.ValueType) -> None:
-        self._ask = ask
+    def __init__(self, begin: Begin, callers: int, priority: Priority.ValueType) -> None:
+        self._begin = begin
         self._callers = callers
         self._priority = priority
         self._stop = threading.Event()
+        self._under_way: set[Any] = set()
         self.answered = 0
         self.seconds = 0.0
 
@@ -94,25 +97,35 @@ class BatchJob:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.seconds = time.perf_counter() - self._began_s
         self.stop()
         self._pool.shutdown(wait=True)
-        self.seconds = time.perf_counter() - self._began_s
         self.answered = sum(future.result() for future in self._working)
 
     def stop(self) -> None:
-        """Send nothing new."""
+        """Send nothing new and hang up on what is under way."""
         self._stop.set()
+        for call in tuple(self._under_way):
+            call.cancel()
 
     def _work(self) -> int:
         answered = 0
         while not self._stop.is_set():
+            call = self._begin(self._priority)
+            self._under_way.add(call)
+            if self._stop.is_set():  # it came too late to be hung up on with the others
+                call.cancel()
             try:
-                self._ask(self._priority)
+                call.result()
                 answered += 1
-            except grpc.RpcError as exc:
-                if not isinstance(exc, grpc.Call) or exc.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            except grpc.FutureCancelledError:
+                break
+            except grpc.RpcError:
+                if call.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raise
-                time.sleep(REFUSED_PAUSE_S)
+                self._stop.wait(REFUSED_PAUSE_S)
+            finally:
+                self._under_way.discard(call)
         return answered
 
 
@@ -137,16 +150,17 @@ def measure(
         tempfile.TemporaryDirectory(prefix="bench-priority-") as scratch,
         BenchedDaemon(Path(scratch)) as daemon,
     ):
-        asks = {"spread": _spread(daemon), "film": _film(daemon)}
-        for ask in asks.values():  # the first call of everything is not measured
-            ask(PRIORITY_INTERACTIVE)
+        begins = {"spread": _spread(daemon), "film": _film(daemon)}
         pauses = random.Random(PHANTOM_SEED)
         for _ in range(rounds):
-            for name, ask in asks.items():
-                felt[name].alone_ms += _latencies(ask, OF_EACH[name] * requests, pauses, running_ms)
-            with BatchJob(asks[LOAD_KIND], callers, load_priority) as job:
-                for name, ask in asks.items():
-                    felt[name].loaded_ms += _latencies(ask, OF_EACH[name] * requests, pauses, [])
+            for begin in begins.values():  # nothing of the round before is left; the first calls do not count
+                begin(PRIORITY_INTERACTIVE).result()
+            for name, begin in begins.items():
+                inside_ms = running_ms if name == LOAD_KIND else []
+                felt[name].alone_ms += _latencies(begin, OF_EACH[name] * requests, pauses, inside_ms)
+            with BatchJob(begins[LOAD_KIND], callers, load_priority) as job:
+                for name, begin in begins.items():
+                    felt[name].loaded_ms += _latencies(begin, OF_EACH[name] * requests, pauses, [])
             per_s.append(job.answered / job.seconds)
     detection_ms = statistics.median(running_ms)
     rows = [summarise("one running inference (the longest kind)", running_ms, "ms")]
@@ -175,45 +189,40 @@ def _plain(name: str, value: float, samples: Sequence[float]) -> Row:
     return Row(name, value, "ms", len(samples), min(samples), max(samples))
 
 
-def _latencies(ask: Ask, requests: int, pauses: random.Random, running_ms: list[float]) -> list[float]:
+def _latencies(begin: Begin, requests: int, pauses: random.Random, running_ms: list[float]) -> list[float]:
     """Times of requests with random pauses between them, in which the batch job goes on."""
     times_ms = []
     for _ in range(requests):
         time.sleep(pauses.uniform(0.0, LONGEST_PAUSE_S))
         began_s = time.perf_counter()
-        stages = ask(PRIORITY_INTERACTIVE)
+        stages: Sequence[StageReport] = begin(PRIORITY_INTERACTIVE).result().stages
         times_ms.append((time.perf_counter() - began_s) * 1e3)
         running_ms += [stage.engine_ms / stage.calls for stage in stages if stage.stage == "detect"]
     return times_ms
 
 
-def _spread(daemon: BenchedDaemon) -> Ask:
+def _spread(daemon: BenchedDaemon) -> Begin:
     picture = encode_png(metaphase_phantom(PHANTOM_SEED).image)
-
-    def ask(priority: Priority.ValueType) -> Sequence[StageReport]:
-        request = AnalyzeMetaphaseRequest(encoded=picture, priority=priority)
-        return daemon.karyotype.AnalyzeMetaphase(request, timeout=REQUEST_LIMIT_S).stages
-
-    return ask
+    call = daemon.karyotype.AnalyzeMetaphase
+    return lambda priority: call.future(
+        AnalyzeMetaphaseRequest(encoded=picture, priority=priority), timeout=REQUEST_LIMIT_S
+    )
 
 
-def _film(daemon: BenchedDaemon) -> Ask:
+def _film(daemon: BenchedDaemon) -> Begin:
     picture = encode_png(demo_chest_film().image)
-
-    def ask(priority: Priority.ValueType) -> Sequence[StageReport]:
-        request = AnalyzeChestXrayRequest(encoded=picture, priority=priority)
-        stages = daemon.chest_xray.AnalyzeChestXray(request, timeout=REQUEST_LIMIT_S).stages
-        return [stage for stage in stages if stage.stage != "detect"]
-
-    return ask
+    call = daemon.chest_xray.AnalyzeChestXray
+    return lambda priority: call.future(
+        AnalyzeChestXrayRequest(encoded=picture, priority=priority), timeout=REQUEST_LIMIT_S
+    )
 
 
 def main() -> None:
     """Command line of `make bench-priority`."""
     parser = argparse.ArgumentParser(prog="bench.priority", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument(
-        "--requests", type=int, default=20, help="spreads in each half of a round; films twice as many"
+        "--requests", type=int, default=7, help="spreads in each half of a round; films twice as many"
     )
     parser.add_argument("--callers", type=int, default=12, help="requests of the batch job under way")
     parser.add_argument(

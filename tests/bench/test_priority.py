@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+import queue
+from concurrent.futures import CancelledError, Future
 
+import grpc
 import pytest
 
-from appliance.pb.analysis_pb2 import PRIORITY_BATCH, Priority, StageReport
+from appliance.pb.analysis_pb2 import PRIORITY_BATCH, Priority
 from bench import priority
 from bench.priority import BatchJob, Felt, p99
 
@@ -24,20 +25,42 @@ def test_the_limit_is_half_as_long_again_and_one_inference() -> None:
     assert high == 1.0
 
 
-def test_the_batch_job_keeps_all_its_callers_busy_and_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+class Call:
+    """One request of the batch job: answered when the test says so, or hung up on."""
+
+    def __init__(self) -> None:
+        self._future: Future[None] = Future()
+
+    def answer(self) -> None:
+        self._future.set_result(None)
+
+    def cancel(self) -> bool:
+        return self._future.cancel()
+
+    def result(self) -> None:
+        try:
+            self._future.result(10.0)
+        except CancelledError as exc:
+            raise grpc.FutureCancelledError from exc
+
+
+def test_the_batch_job_keeps_all_its_callers_busy_counts_and_hangs_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(priority, "SATURATED_S", 0.0)
-    together = threading.Barrier(3)
-    asked: list[Priority.ValueType] = []
+    begun: queue.SimpleQueue[Call] = queue.SimpleQueue()
 
-    def ask(level: Priority.ValueType) -> Sequence[StageReport]:
-        asked.append(level)
-        together.wait(10.0)
-        job.stop()
-        return ()
+    def begin(level: Priority.ValueType) -> Call:
+        assert level == PRIORITY_BATCH
+        begun.put(call := Call())
+        return call
 
-    job = BatchJob(ask, 3, PRIORITY_BATCH)
+    job = BatchJob(begin, 3, PRIORITY_BATCH)
     with job:
-        pass
-    assert job.answered == 3
-    assert asked == [PRIORITY_BATCH] * 3
+        first = [begun.get(timeout=10.0) for _ in range(3)]
+        for call in first[:2]:
+            call.answer()
+        for _ in range(2):  # who was answered asks again
+            begun.get(timeout=10.0)
+    assert job.answered == 2
     assert job.seconds > 0
