@@ -26,6 +26,7 @@ from appliance.imaging.image import Image
 from appliance.inference.request import RequestContext
 from appliance.karyotype import iscn, quality
 from appliance.karyotype.assignment import assign_classes, nearest_normal, settle_classes
+from appliance.karyotype.census import take_census
 from appliance.karyotype.deviations import explain
 from appliance.karyotype.instances import Candidate, Instance, fit_masks, read_candidates
 from appliance.karyotype.orientation import Orientation, fuse_classes, fuse_polarity, upright_crops
@@ -59,6 +60,7 @@ class _Objects:
     detected: tuple[DetectedObject, ...]
     links: list[tuple[int, ...]]  # for each object the others that touch it
     at_limit: bool
+    doubtful: int = 0  # of the instances, those that only the number 46 speaks for
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class KaryotypePipeline:
 
         stage = Stage("classify", self._engines, context)
         readings = self._classify(field, objects, stage)
+        objects, readings = self._choose(objects, readings)
         alone = readings.probabilities.argmax(axis=1)
         first_view = _chromosomes(objects, readings, readings.probabilities, alone)
         ended(StageEvent(stage.report(), region, objects.detected, first_view))
@@ -166,11 +169,13 @@ class KaryotypePipeline:
                 (half_width, half_height),
                 settings,
             )
-            at_limit = at_limit or len(found) >= settings.slots
+            counted = sum(one.score >= settings.counted_score for one in found)
+            at_limit = at_limit or counted >= settings.slots
             candidates.extend(found)
         fitted = fit_masks(without_repeats(candidates, settings), field.stain, settings)
         instances = suppress(without_nuclei(fitted, field.map, settings), settings)
-        quality.require_spread([one.score for one in instances], self._settings.quality)
+        counted_scores = [one.score for one in instances if one.score >= settings.counted_score]
+        quality.require_spread(counted_scores, self._settings.quality)
         instances.sort(key=lambda one: (one.top, one.left))
         detected = tuple(
             DetectedObject(one.found or bounding_box(one), outline(one), one.score) for one in instances
@@ -189,11 +194,33 @@ class KaryotypePipeline:
             )
             class_temperature, polarity_temperature = fitted.class_temperature, fitted.polarity_temperature
         probabilities = fuse_classes(outputs["class_logits"], class_temperature)
-        quality.require_chromosomes(probabilities, self._settings.quality)
+        counted = [one.score >= self._settings.detection.counted_score for one in objects.instances]
+        quality.require_chromosomes(probabilities[counted], self._settings.quality)
         orientations = fuse_polarity(
             outputs["polarity_logit"], settings.min_polarity_confidence, polarity_temperature
         )
         return _Readings(probabilities, crops.angles, orientations, settings)
+
+    def _choose(self, objects: _Objects, readings: _Readings) -> tuple[_Objects, _Readings]:
+        """Leave out what is taken for no chromosome of the cell."""
+        scores = np.array([one.score for one in objects.instances])
+        census = take_census(scores, readings.probabilities.max(axis=1), self._settings.census)
+        kept = census.kept.tolist()
+        quality.require_spread(scores[census.kept].tolist(), self._settings.quality)
+        place = {old: new for new, old in enumerate(kept)}
+        chosen = _Objects(
+            [objects.instances[old] for old in kept],
+            tuple(objects.detected[old] for old in kept),
+            [tuple(place[other] for other in objects.links[old] if other in place) for old in kept],
+            objects.at_limit,
+            census.doubtful,
+        )
+        return chosen, replace(
+            readings,
+            probabilities=readings.probabilities[census.kept],
+            angles=tuple(readings.angles[old] for old in kept),
+            orientations=tuple(readings.orientations[old] for old in kept),
+        )
 
     def _conclude(
         self, image: Image, field: _Field, objects: _Objects, chromosomes: tuple[Chromosome, ...]
@@ -214,7 +241,7 @@ class KaryotypePipeline:
         karyotype, withheld = iscn.state_or_withhold(
             quality.members_of(chromosomes),
             sum(one.needs_expert for one in chromosomes),
-            quality.count_doubt(flags),
+            quality.count_doubt(flags, objects.doubtful),
             settings.iscn_counts,
             settings.iscn_max_changes,
         )

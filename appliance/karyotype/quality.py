@@ -172,9 +172,18 @@ def spread_flags(
     return tuple(flag for flag in QualityFlag if holds.get(flag, False))
 
 
-def count_doubt(flags: Sequence[QualityFlag]) -> str | None:
-    """Why the number of chromosomes itself is doubtful, or None."""
-    return next((reason for flag, reason in _BLOCKING.items() if flag in flags), None)
+def count_doubt(flags: Sequence[QualityFlag], doubtful: int = 0) -> str | None:
+    """Why the number of chromosomes itself is doubtful, or None.
+
+    Args:
+        flags: of the spread.
+        doubtful: objects that are counted although they may be none (`Census.doubtful`).
+    """
+    blocking = next((reason for flag, reason in _BLOCKING.items() if flag in flags), None)
+    if blocking is None and doubtful:
+        noun = "object that may be none" if doubtful == 1 else "objects that may be none"
+        return f"the count rests on {doubtful} {noun}"
+    return blocking
 
 
 def members_of(chromosomes: Sequence[Chromosome]) -> dict[str, int]:
