@@ -69,6 +69,9 @@ class QualityFlag(enum.Enum):
     DEMONSTRATION_MODEL = "demonstration_model"  # the model was trained on painted findings, see its card
     VIEW_NOT_STATED = "view_not_stated"  # the DICOM header does not say that the view is frontal
     BODY_PART_NOT_STATED = "body_part_not_stated"  # the DICOM header does not say that it is a chest
+    PARTIAL_SPREAD = "partial_spread"  # far fewer objects than a cell has: a part of one, or a broken one
+    MORE_THAN_ONE_CELL = "more_than_one_cell"  # far more objects than a cell has: spreads lie together
+    UNFAMILIAR_OBJECTS = "unfamiliar_objects"  # most classes are doubtful: another stain or species, or blur
     TURNED_UPRIGHT = "turned_upright"  # the header says that the film lies or is mirrored
     BURNED_IN_TEXT = (
         "burned_in_text"  # the film carries text, by its looks or its header: it may name somebody

@@ -24,9 +24,9 @@ from appliance.karyotype.sizes import size_ratios
 
 NORMAL_COUNT = 46
 _COPIES = {0: "nullisomy", 1: "monosomy", 3: "trisomy", 4: "tetrasomy"}
-_LEAST_WHOLE = 35
+LEAST_WHOLE = 35
 """With fewer objects the field shows a part of a cell: single losses are not worth listing."""
-_MOST_SINGLE = 58
+MOST_SINGLE = 58
 """With more, two spreads lie together or the cell is polyploid (a triploid one has 69)."""
 
 
@@ -83,7 +83,7 @@ def explain(
     found = []
     if count != NORMAL_COUNT:
         found.append(_count_deviation(count, members, differing, suspects, settings))
-    if _LEAST_WHOLE <= count <= _MOST_SINGLE:
+    if LEAST_WHOLE <= count <= MOST_SINGLE:
         found.extend(
             _class_deviation(label, members, differing, chromosomes, suspects, settings)
             for label in differing
@@ -100,9 +100,9 @@ def _count_deviation(
 ) -> Deviation:
     fewer = count < NORMAL_COUNT
     checks = list(suspects.missing if fewer else suspects.surplus)
-    if count < _LEAST_WHOLE:
+    if count < LEAST_WHOLE:
         own = [Explanation(ExplanationKind.ANEUPLOIDY, "an incomplete or broken spread")]
-    elif count > _MOST_SINGLE:
+    elif count > MOST_SINGLE:
         own = [Explanation(ExplanationKind.ANEUPLOIDY, "a polyploid cell or two spreads that lie together")]
     else:
         own = [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from appliance.analysis import CHROMOSOME_LABELS, Chromosome, QualityFlag
 from appliance.errors import UnsuitableImage
-from appliance.karyotype.deviations import at_border
+from appliance.karyotype.deviations import LEAST_WHOLE, MOST_SINGLE, at_border
 from appliance.karyotype.region import RegionSearch
 from appliance.karyotype.settings import QualitySettings
 from appliance.models.preprocessing import StainRange
@@ -20,6 +20,9 @@ _NORMAL_COUNT = 46
 _BLOCKING: dict[QualityFlag, str] = {
     QualityFlag.DETECTION_LIMIT: "the detector returned as many objects as it can, some may be missing",
     QualityFlag.SEVERAL_REGIONS: "the field holds more than one spread",
+    QualityFlag.PARTIAL_SPREAD: "the field shows only a part of a spread",
+    QualityFlag.MORE_THAN_ONE_CELL: "more chromosomes lie together than one cell has",
+    QualityFlag.UNFAMILIAR_OBJECTS: "most objects are unlike human G-banded chromosomes, or blurred",
     QualityFlag.CROPPED_AT_EDGE: "a chromosome is cut by the border of the image",
 }
 """Flags that make the count itself doubtful, so that no karyotype is stated."""
@@ -168,6 +171,9 @@ def spread_flags(
         QualityFlag.LOW_CONTRAST: contrast < settings.low_contrast,
         QualityFlag.OUT_OF_FOCUS: steepness < settings.min_sharpness,
         QualityFlag.DETECTION_LIMIT: at_limit,
+        QualityFlag.PARTIAL_SPREAD: len(chromosomes) < LEAST_WHOLE,
+        QualityFlag.MORE_THAN_ONE_CELL: len(chromosomes) > MOST_SINGLE,
+        QualityFlag.UNFAMILIAR_OBJECTS: _doubtful_share(chromosomes) > settings.max_doubtful_share,
     }
     return tuple(flag for flag in QualityFlag if holds.get(flag, False))
 
@@ -202,6 +208,11 @@ def pairs_of(chromosomes: Sequence[Chromosome]) -> tuple[tuple[str, tuple[int, .
         for label, members in groups.items()
         if members
     )
+
+
+def _doubtful_share(chromosomes: Sequence[Chromosome]) -> float:
+    """Share of the objects whose class a person has to confirm."""
+    return sum(one.needs_expert for one in chromosomes) / max(len(chromosomes), 1)
 
 
 def _normal_set(chromosomes: Sequence[Chromosome]) -> bool:

@@ -16,6 +16,9 @@ _WORDS: dict[QualityFlag, str] = {
     QualityFlag.LOW_CONTRAST: "low stain contrast",
     QualityFlag.OUT_OF_FOCUS: "out of focus",
     QualityFlag.DETECTION_LIMIT: "detection limit reached, some may be missing",
+    QualityFlag.PARTIAL_SPREAD: "only a part of a spread",
+    QualityFlag.MORE_THAN_ONE_CELL: "more chromosomes than one cell has",
+    QualityFlag.UNFAMILIAR_OBJECTS: "unlike human G-banded chromosomes, or blurred",
     QualityFlag.DEMONSTRATION_MODEL: "demonstration model",
 }
 

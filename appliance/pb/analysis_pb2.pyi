@@ -146,6 +146,12 @@ class _QualityFlagEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QualityFl
     """The film carries text, by its looks or by its header: pictures of it may name somebody. Nothing was removed."""
     QUALITY_FLAG_LOOKS_INVERTED: _QualityFlag.ValueType  # 15
     """The film is shown as the file says, and yet looks as if black and white were swapped."""
+    QUALITY_FLAG_PARTIAL_SPREAD: _QualityFlag.ValueType  # 16
+    """Far fewer objects than a cell has: a part of a spread, or a broken one."""
+    QUALITY_FLAG_MORE_THAN_ONE_CELL: _QualityFlag.ValueType  # 17
+    """Far more objects than a cell has: spreads lie together, or the cell is polyploid."""
+    QUALITY_FLAG_UNFAMILIAR_OBJECTS: _QualityFlag.ValueType  # 18
+    """Most classes are doubtful: another stain or species, or an image without detail."""
 
 class QualityFlag(_QualityFlag, metaclass=_QualityFlagEnumTypeWrapper):
     """What a person should know before trusting a result."""
@@ -182,6 +188,12 @@ QUALITY_FLAG_BURNED_IN_TEXT: QualityFlag.ValueType  # 14
 """The film carries text, by its looks or by its header: pictures of it may name somebody. Nothing was removed."""
 QUALITY_FLAG_LOOKS_INVERTED: QualityFlag.ValueType  # 15
 """The film is shown as the file says, and yet looks as if black and white were swapped."""
+QUALITY_FLAG_PARTIAL_SPREAD: QualityFlag.ValueType  # 16
+"""Far fewer objects than a cell has: a part of a spread, or a broken one."""
+QUALITY_FLAG_MORE_THAN_ONE_CELL: QualityFlag.ValueType  # 17
+"""Far more objects than a cell has: spreads lie together, or the cell is polyploid."""
+QUALITY_FLAG_UNFAMILIAR_OBJECTS: QualityFlag.ValueType  # 18
+"""Most classes are doubtful: another stain or species, or an image without detail."""
 Global___QualityFlag: _TypeAlias = QualityFlag  # noqa: Y015
 
 class _PageFormat:

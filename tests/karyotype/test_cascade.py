@@ -303,3 +303,27 @@ def test_late_and_cancelled_requests_stop(male: SpreadTruth) -> None:
     with pytest.raises(Cancelled):
         pipeline.analyze(image_of(male.grey), context, lambda _event: cancelled.set())
     assert engines.calls == [Role.KARYOTYPE_SEGMENTER]
+
+
+def test_half_a_spread_is_flagged_for_what_it_is(male: SpreadTruth) -> None:
+    spread = analyze(male, Spoil(missed=frozenset(range(0, 46, 2))))
+    assert QualityFlag.PARTIAL_SPREAD in spread.quality_flags
+    assert spread.iscn_withheld_reason == "the field shows only a part of a spread"
+    assert [one.words for one in spread.deviations] == ["23 objects: an incomplete or broken spread"]
+
+
+def test_two_cells_that_lie_together_are_flagged_for_what_they_are() -> None:
+    style = replace(SpreadStyle(), radius_px=420.0, touching_share=0.0, overlapping_share=0.0)
+    pair = tuple(label for label in [*map(str, range(1, 23)), "X"] for _ in range(4))
+    truth = phantom_truth(metaphase_phantom(7, pair, size=(1360, 1024), style=style))
+    spread = analyze(truth)
+    assert spread.count > 58
+    assert QualityFlag.MORE_THAN_ONE_CELL in spread.quality_flags
+    assert spread.iscn is None
+    assert "a polyploid cell or two spreads that lie together" in spread.deviations[0].words
+
+
+def test_objects_of_another_stain_or_species_are_flagged(male: SpreadTruth) -> None:
+    spread = analyze(male, Spoil(certainty=0.34))
+    assert QualityFlag.UNFAMILIAR_OBJECTS in spread.quality_flags
+    assert spread.iscn is None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.karyotype.iscn import numerical_karyotype, state_or_withhold, validate_numerical_karyotype
 
@@ -98,3 +102,59 @@ def test_withholds_with_a_reason(
 
 def test_states_a_clear_cell() -> None:
     assert state_or_withhold(cell("XY", c21=1), 0, None, (44, 48), 2) == ("47,XY,+21", None)
+
+
+COPIES = st.integers(1, 4)
+CELLS = st.fixed_dictionaries({**{str(n): COPIES for n in range(1, 23)}, "X": COPIES, "Y": st.integers(0, 3)})
+
+
+@given(CELLS)
+def test_what_is_written_is_valid_and_can_be_counted_back(members: dict[str, int]) -> None:
+    text = numerical_karyotype(members)
+    validate_numerical_karyotype(text)
+    count, sex, *changes = text.split(",")
+    assert int(count) == sum(members.values())
+    assert (sex.count("X"), sex.count("Y")) == (members["X"], members["Y"])
+    for label in (str(n) for n in range(1, 23)):
+        gains, losses = changes.count(f"+{label}"), changes.count(f"-{label}")
+        assert 2 + gains - losses == members[label]
+        assert not (gains and losses)
+    assert [int(change[1:]) for change in changes] == sorted(int(change[1:]) for change in changes)
+
+
+@given(CELLS, st.integers(-3, 3).filter(bool))
+def test_a_wrong_sum_is_never_valid(members: dict[str, int], off: int) -> None:
+    count, rest = numerical_karyotype(members).split(",", 1)
+    with pytest.raises(ValueError, match="expected"):
+        validate_numerical_karyotype(f"{int(count) + off},{rest}")
+
+
+@given(CELLS, st.randoms(use_true_random=False))
+def test_changes_out_of_order_are_never_valid(members: dict[str, int], random: Random) -> None:
+    count, sex, *changes = numerical_karyotype(members).split(",")
+    shuffled = random.sample(changes, len(changes))
+    labels = [int(change[1:]) for change in shuffled]
+    text = ",".join([count, sex, *shuffled])
+    if labels == sorted(labels):
+        validate_numerical_karyotype(text)
+    else:
+        with pytest.raises(ValueError, match="from chromosome 1 to 22"):
+            validate_numerical_karyotype(text)
+
+
+@given(st.text(max_size=40))
+def test_no_text_crashes_the_validator(text: str) -> None:
+    try:
+        validate_numerical_karyotype(text)
+    except ValueError as exc:
+        assert "expected" in str(exc)  # noqa: PT017
+
+
+@given(CELLS, st.integers(0, 5), st.sampled_from([None, "the field holds more than one spread"]))
+def test_a_string_or_a_reason_never_both_never_neither(
+    members: dict[str, int], doubtful: int, blocking: str | None
+) -> None:
+    text, reason = state_or_withhold(members, doubtful, blocking, (44, 48), 2)
+    assert (text is None) is not (reason is None)
+    if doubtful or blocking:
+        assert text is None
