@@ -102,7 +102,7 @@ def test_detection_over_empty_ground_leaves_nothing() -> None:
 def test_scores_below_the_limit_and_empty_slots_are_no_candidates() -> None:
     boxes = np.zeros((1, 4, 4), dtype=np.float32)
     boxes[0, :3] = [[10, 10, 40, 60], [0, 100, 30, 130], [50, 50, 80, 90]]
-    scores = np.array([[0.9, 0.8, 0.2, 0.0]], dtype=np.float32)
+    scores = np.array([[0.9, 0.8, 0.1, 0.0]], dtype=np.float32)
     masks = np.ones((1, 4, 28, 28), dtype=np.float32)
     found = read_candidates(boxes, scores, masks, Window(100, 20, 512, 0.5), (900, 900), SETTINGS)
     assert [one.score for one in found] == pytest.approx([0.9, 0.8])
