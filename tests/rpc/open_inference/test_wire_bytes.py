@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from appliance.errors import InvalidInput
@@ -14,6 +16,13 @@ EXAMPLES = 400
 
 def test_any_bytes_are_read_as_protobuf_reads_them() -> None:
     fuzz_requests(EXAMPLES)
+
+
+def test_every_short_frame_of_bytes_that_mean_something() -> None:
+    # lengths of 0, 1 and 2, a length that goes on, raw contents, and their number with another wire type
+    for length in range(7):
+        for data in itertools.product(b"\x00\x01\x02\x38\x3a\x80", repeat=length):
+            check_against_protobuf(bytes(data))
 
 
 @pytest.mark.parametrize(
