@@ -134,6 +134,20 @@ def find_clones(cells: Sequence[Cell], rules: CaseRules) -> Clones:
     )
 
 
+def sparse_normal_line(clones: Clones, rules: CaseRules) -> Clone | None:
+    """The normal line beside changed ones where it has too few cells to be one, None otherwise.
+
+    Beside a line with a gain, a normal cell is one that lost the gained chromosome, in the body or in the
+    preparation: so the rule for losses asks for three.
+    """
+    normal = next((line for line in clones.lines if not line.changes), None)
+    changes = {change.kind for line in clones.lines for change in line.changes}
+    if normal is None or not changes:
+        return None
+    needed = rules.loss_cells if ChangeKind.GAIN in changes else rules.gain_cells
+    return normal if len(normal.cells) < needed else None
+
+
 def change_order(change: Change) -> tuple[int, int, str, int]:
     """Sorts changes as ISCN writes them: sex chromosomes, then autosomes, then the expert's words."""
     if change.kind is ChangeKind.STRUCTURAL:

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from appliance.cases.cell import Cell, ReviewState, modal_numbers
-from appliance.cases.clones import ChangeKind, Clones, find_clones, sex_complements
+from appliance.cases.clones import (
+    ChangeKind,
+    Clone,
+    Clones,
+    find_clones,
+    sex_complements,
+    sparse_normal_line,
+)
 from appliance.cases.mosaicism import cells_to_exclude, excluded_share
 from appliance.cases.notation import CaseKind, case_karyotype, describe, in_order, line_karyotype
 from appliance.cases.settings import CaseRules
@@ -96,15 +103,18 @@ def summarise(
     alike = (
         clones is not None and len(clones.lines) == 1 and not clones.unassigned and not clones.single_changes
     )
-    needs = _needs(cells, clones, alike, rules, exclude_share)
-    iscn, withheld = _state_or_withhold(karyotyped, clones, kind, rules)
+    # a tumour's normal cells are listed however few they are
+    sparse = sparse_normal_line(clones, rules) if clones and kind is CaseKind.CONSTITUTIONAL else None
+    lines = [line for line in clones.lines if line is not sparse] if clones else []
+    needs = _needs(cells, clones, alike, rules, exclude_share, sparse)
+    iscn, withheld = _state_or_withhold(karyotyped, clones, lines, sparse, kind, rules)
     return CaseSummary(
         state=_state(karyotyped or [cell for cell in cells if cell.counted]),
         counted=_tally([cell for cell in cells if cell.counted]),
         analysed=_tally([cell for cell in cells if cell.analysed]),
         karyotyped=_tally(karyotyped),
         modal_numbers=modal_numbers(cells),
-        lines=_lines(clones, kind) if clones else (),
+        lines=_lines(lines, clones.sex, kind) if clones else (),
         single_changes=tuple(
             Single(one.change.words, one.cells, one.missing)
             for one in (clones.single_changes if clones else ())
@@ -113,7 +123,7 @@ def summarise(
         needs=needs,
         iscn=iscn,
         withheld=withheld,
-        remarks=_remarks(cells, clones),
+        remarks=_remarks(cells, clones, sparse),
     )
 
 
@@ -128,12 +138,12 @@ def _tally(cells: Sequence[Cell]) -> Tally:
     return Tally(len(cells), sum(cell.approved for cell in cells))
 
 
-def _lines(clones: Clones, kind: CaseKind) -> tuple[Line, ...]:
+def _lines(lines: Sequence[Clone], sex: str, kind: CaseKind) -> tuple[Line, ...]:
     made = []
-    for line in in_order(clones.lines, kind):
+    for line in in_order(lines, kind):
         words = ", ".join(sorted(change.words for change in line.changes)) or "no change"
         try:
-            karyotype: str | None = line_karyotype(line, clones.sex, kind)
+            karyotype: str | None = line_karyotype(line, sex, kind)
         except ValueError:  # a structural change, or a cell that no numerical karyotype describes
             karyotype = None
         made.append(Line(karyotype, words, line.cells))
@@ -146,6 +156,7 @@ def _needs(
     alike: bool,
     rules: CaseRules,
     exclude_share: float | None,
+    sparse: Clone | None,
 ) -> tuple[Need, ...]:
     counted = sum(cell.counted for cell in cells)
     analysed = sum(cell.analysed for cell in cells)
@@ -165,6 +176,9 @@ def _needs(
         first = apart[0]
         aim = f"karyotyped, because of {describe(first.change, len(first.cells))}"
         wanted.append((NeedKind.EXTEND, karyotyped, rules.extended, aim))
+    elif sparse is not None:
+        aim = f"karyotyped, because of {_few_normal(sparse)}"
+        wanted.append((NeedKind.EXTEND, karyotyped, rules.extended, aim))
     return tuple(
         Need(
             kind,
@@ -177,7 +191,12 @@ def _needs(
 
 
 def _state_or_withhold(
-    karyotyped: Sequence[Cell], clones: Clones | None, kind: CaseKind, rules: CaseRules
+    karyotyped: Sequence[Cell],
+    clones: Clones | None,
+    lines: Sequence[Clone],
+    sparse: Clone | None,
+    kind: CaseKind,
+    rules: CaseRules,
 ) -> tuple[str | None, str | None]:
     if clones is None:
         return None, "no cell has a karyotype yet"
@@ -191,7 +210,12 @@ def _state_or_withhold(
     if any(change.kind is ChangeKind.STRUCTURAL for line in clones.lines for change in line.changes):
         return None, "a clone has a structural change: its string is the expert's to write"
     gains = [one for one in clones.single_changes if one.change.kind is not ChangeKind.LOSS]
-    if gains and kind is CaseKind.CONSTITUTIONAL:
+    extended = len(karyotyped) >= rules.extended
+    if sparse is not None and not extended:
+        return None, (
+            f"{_few_normal(sparse)} only: neither a line of its own nor to be left out, more cells are needed"
+        )
+    if gains and kind is CaseKind.CONSTITUTIONAL and not extended:
         return None, (
             f"{describe(gains[0].change, len(gains[0].cells))} only: neither a clone nor to be left out,"
             " more cells are needed"
@@ -199,13 +223,21 @@ def _state_or_withhold(
     if kind is CaseKind.NEOPLASTIC and not sex_complements(karyotyped):
         return None, "no cell shows the sex complement that the person was born with"
     try:
-        return case_karyotype(clones.lines, clones.sex, kind), None
+        return case_karyotype(lines, clones.sex, kind), None
     except ValueError as exc:
         return None, f"the cells make no karyotype: {exc}"
 
 
-def _remarks(cells: Sequence[Cell], clones: Clones | None) -> tuple[str, ...]:
+def _few_normal(line: Clone) -> str:
+    return f"no change in {len(line.cells)} cell{'s' * (len(line.cells) > 1)}"
+
+
+def _remarks(cells: Sequence[Cell], clones: Clones | None, sparse: Clone | None) -> tuple[str, ...]:
     words = []
+    if sparse is not None:
+        words.append(
+            f"{_few_normal(sparse)} (spread {_listed(sparse.cells)}): too few for a line of their own"
+        )
     if clones is not None:
         for one in clones.single_changes:
             words.append(

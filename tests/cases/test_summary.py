@@ -74,6 +74,29 @@ def test_the_first_cell_differs_from_no_other() -> None:
     assert NeedKind.EXTEND not in kinds
 
 
+def test_a_single_normal_cell_beside_a_trisomy_may_have_lost_it() -> None:
+    summary = summarise(many((18, "47,XX,+21"), (2, "46,XX")), CONSTITUTIONAL)
+    assert "no change in 2 cells only" in str(summary.withheld)
+    assert [(need.kind, need.cells) for need in summary.needs] == [(NeedKind.EXTEND, 30)]
+    assert [line.karyotype for line in summary.lines] == ["47,XX,+21"]
+    assert "no change in 2 cells (spread 19, 20): too few for a line of their own" in summary.remarks
+    assert summarise(many((18, "47,XX,+21"), (2, "46,XX")), NEOPLASTIC).iscn == "47,XX,+21[18]/46,XX[2]"
+
+
+def test_two_normal_cells_beside_a_monosomy_are_a_line() -> None:
+    assert summarise(many((18, "45,X"), (2, "46,XX")), CONSTITUTIONAL).iscn == "mos 45,X[18]/46,XX[2]"
+    assert "no change in 1 cell only" in str(
+        summarise(many((18, "45,X"), (1, "46,XX")), CONSTITUTIONAL).withheld
+    )
+
+
+def test_an_extended_study_is_stated_without_its_single_cells() -> None:
+    gained = summarise(many((49, "46,XX"), (1, "47,XX,+21")), CONSTITUTIONAL)
+    assert (gained.iscn, gained.needs) == ("46,XX", ())
+    assert any("+21 in 1 cell" in remark for remark in gained.remarks)
+    assert summarise(many((48, "47,XX,+21"), (2, "46,XX")), CONSTITUTIONAL).iscn == "47,XX,+21"
+
+
 def test_a_tumour_is_written_without_its_single_cells() -> None:
     assert summarise(many((19, "46,XX"), (1, "47,XX,+21")), NEOPLASTIC).iscn == "46,XX[19]"
 
