@@ -42,12 +42,16 @@ class Arrivals(grpc.ServerInterceptor):
         self._taken: dict[str, tuple[Any, Any]] = {}
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="arrivals", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
         self._thread.start()
 
     def close(self) -> None:
         """Stop watching."""
         self._closed.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
         """The handler of a call, which waits for its request with a limit; streams wait as they like."""

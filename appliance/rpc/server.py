@@ -169,6 +169,7 @@ class RpcServer:
 
     def start(self) -> None:
         """Begin to answer."""
+        self._arrivals.start()
         self._server.start()
 
     def set_serving(self, names: frozenset[str]) -> None:
