@@ -52,6 +52,10 @@ OF_THE_IMAGE = frozenset(
 """Flags that no edit changes."""
 
 
+MAX_OBJECTS = 256
+"""Of one spread: twice as many as the detector returns for one window."""
+
+
 @dataclass(frozen=True)
 class Reviewed:
     """A spread as it stands after its reviews."""
@@ -182,7 +186,7 @@ def _apply(table: _Table, edit: Edit, next_id: int) -> None:
         _put(table, next_id, whole, edit.label)
     elif isinstance(edit, Add):
         made = _drawn(table, edit.outline)
-        check_new(made, {number: instance_of(one) for number, one in objects.items()})
+        check_new(made, objects)
         _put(table, next_id, made, edit.outline.label)
     elif isinstance(edit, Approve):
         for number, one in objects.items():
@@ -195,6 +199,8 @@ def _drawn(table: _Table, outlined: Outline) -> Instance:
 
 
 def _put(table: _Table, number: int, instance: Instance, label: str) -> None:
+    if len(table.objects) >= MAX_OBJECTS:
+        raise EditRefused(f"expected at most {MAX_OBJECTS} objects in a spread and got another one")
     table.redrawn.add(number)
     table.reshaped = True
     table.objects[number] = Chromosome(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.analysis import Box, Chromosome, Polygon
 from appliance.errors import EditRefused
 from appliance.karyotype.instances import Instance
-from appliance.karyotype.outline import fill
+from appliance.karyotype.outline import bounding_box, fill
 from appliance.karyotype.suppression import shared_pixels, touching
 from appliance.models.preprocessing import long_axis_angle
 
 MIN_AREA_PX = 30
 """Half of what the machine itself drops as a crumb (`DetectionSettings.min_mask_px`)."""
+
+MAX_BOX_PX = 1 << 20
+"""Pixels of the box round one object: bounds the memory of a fold, and holds chromosomes 1000 pixels long."""
 
 MAX_SAME = 0.8
 """Outlines that agree more than this (intersection over union) are one."""
@@ -33,6 +38,7 @@ def drawn_instance(polygons: tuple[Polygon, ...], width: int, height: int) -> In
             f" {min(xs):g} to {max(xs):g} and {min(ys):g} to {max(ys):g}"
         )
     box = Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
+    _check_box(box.width, box.height)
     mask, left, top = fill(polygons, box)
     area = int(np.count_nonzero(mask))
     if area < MIN_AREA_PX:
@@ -49,10 +55,11 @@ def instance_of(one: Chromosome) -> Instance:
 
 
 def union(instances: list[Instance]) -> Instance:
-    """One mask that holds the pixels of all."""
+    """One mask that holds the pixels of all; EditRefused if they lie too far apart."""
     left, top = min(one.left for one in instances), min(one.top for one in instances)
     right = max(one.columns.stop for one in instances)
     bottom = max(one.rows.stop for one in instances)
+    _check_box(right - left, bottom - top)
     mask = np.zeros((bottom - top, right - left), dtype=bool)
     for one in instances:
         mask[one.top - top : one.rows.stop - top, one.left - left : one.columns.stop - left] |= one.mask
@@ -81,10 +88,11 @@ def cut_part(drawn: Instance, whole: Instance, number: int) -> Instance:
     return _tight(mask, whole.left, whole.top)
 
 
-def check_new(new: Instance, others: dict[int, Instance]) -> None:
+def check_new(new: Instance, others: Mapping[int, Chromosome]) -> None:
     """EditRefused if a new object is one that is there already."""
+    box = bounding_box(new)
     for number, other in others.items():
-        if _same(new, other):
+        if _meet(box, other.box) and _same(new, instance_of(other)):
             raise EditRefused(
                 f"expected a chromosome that is not there yet and got the outline of object {number}"
             )
@@ -108,9 +116,21 @@ def links(instances: list[Instance]) -> list[tuple[int, ...]]:
     return touching(instances)
 
 
+def _meet(one: Box, other: Box) -> bool:
+    across = one.x < other.x + other.width and other.x < one.x + one.width
+    return across and one.y < other.y + other.height and other.y < one.y + one.height
+
+
 def _same(one: Instance, other: Instance) -> bool:
     shared = shared_pixels(one, other)
     return shared > MAX_SAME * (one.area_px + other.area_px - shared)
+
+
+def _check_box(width: float, height: float) -> None:
+    if width * height > MAX_BOX_PX:
+        raise EditRefused(
+            f"expected an object in a box of at most {MAX_BOX_PX} pixels and got {width:.0f} × {height:.0f}"
+        )
 
 
 def _tight(mask: NDArray[np.bool_], left: int, top: int) -> Instance:

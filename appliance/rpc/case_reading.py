@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from appliance.cases import CaseKind
@@ -46,6 +46,8 @@ EDITS: dict[str, Callable[[Any], Edit]] = {
     "approve": lambda edit: Approve(tuple(edit.structural_changes)),
     "undo": lambda _edit: Undo(),
 }
+
+MAX_SET_VERTICES = 20_000
 
 ReviewRequest = review_pb2.SubmitReviewRequest | review_pb2.GetReviewRequest
 
@@ -95,7 +97,20 @@ def read_reviewer(message: review_pb2.Reviewer) -> Reviewer:
     return Reviewer(ROLES[message.role], message.reviewer_id)
 
 
-def read_edit(message: review_pb2.Edit) -> Edit:
+def read_edits(messages: Sequence[review_pb2.Edit]) -> list[Edit]:
+    """A set of edits; EditRefused for an empty or wrong one, or for outlines finer than anybody draws."""
+    vertices = sum(
+        len(polygon.points)
+        for message in messages
+        for drawn in (*message.split.parts, message.add.object)
+        for polygon in drawn.outline
+    )
+    if vertices > MAX_SET_VERTICES:
+        raise EditRefused(f"expected at most {MAX_SET_VERTICES} vertices in one set and got {vertices}")
+    return [_edit(message) for message in messages]
+
+
+def _edit(message: review_pb2.Edit) -> Edit:
     """One edit; EditRefused for an empty one, or one with wrong values."""
     kind = message.WhichOneof("edit")
     if kind is None:

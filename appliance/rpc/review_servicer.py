@@ -7,7 +7,7 @@ import grpc
 from appliance.cases import CaseDesk
 from appliance.inference import Priority
 from appliance.pb import review_pb2, review_pb2_grpc
-from appliance.rpc.case_reading import read_edit, read_picture, read_reviewer
+from appliance.rpc.case_reading import read_edits, read_picture, read_reviewer
 from appliance.rpc.case_writing import write_field_accuracy, write_review
 from appliance.rpc.edge import Edge
 
@@ -29,7 +29,7 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
                 request.spread_number,
                 request.expected_revision,
                 read_reviewer(request.reviewer),
-                [read_edit(edit) for edit in request.edits],
+                read_edits(request.edits),
                 read_picture(request),
                 call,
             )

@@ -162,6 +162,20 @@ def test_parts_are_drawn_roughly_and_differ() -> None:
         after((Split(0, (Outline((upper,), "21"), Outline((upper,), "22"))),))
 
 
+def test_objects_are_bounded_in_size_and_number() -> None:
+    huge = ((0.0, 0.0), (1200.0, 0.0), (1200.0, 900.0), (0.0, 900.0))
+    with pytest.raises(EditRefused, match="1200 × 900"):
+        fold(MACHINE, (1360, 1024), events((Add(Outline((huge,), "1")),)))
+    far = tuple(
+        replace(one, mask=(square(60, 40),)) if one.index == 9 else one for one in MACHINE.chromosomes
+    )
+    with pytest.raises(EditRefused, match="at most 1048576 pixels"):
+        fold(replace(MACHINE, chromosomes=far), (4096, 4096), events((Join((0, 9), "1"),)))
+    many = tuple(replace(MACHINE.chromosomes[0], index=index) for index in range(256))
+    with pytest.raises(EditRefused, match="at most 256 objects"):
+        after((Add(Outline((square(7, 4),), "1")),), machine=replace(MACHINE, chromosomes=many))
+
+
 def test_two_into_one() -> None:
     reviewed = after((Join((0, 1), "1"),))
     joined = reviewed.spread.chromosomes[-1]

@@ -87,6 +87,11 @@ def flip(number: int) -> review_pb2.Edit:
     return review_pb2.Edit(flip=review_pb2.Flip(object_id=number))
 
 
+def drawn(vertices: int) -> review_pb2.Edit:
+    outline = analysis_pb2.Polygon(points=[analysis_pb2.Point(x=9, y=9)] * vertices)
+    return review_pb2.Edit(add=review_pb2.Add(object=review_pb2.DrawnObject(outline=[outline], label="1")))
+
+
 def approve() -> review_pb2.Edit:
     return review_pb2.Edit(approve=review_pb2.Approve())
 
@@ -227,6 +232,7 @@ def test_the_reviewed_karyogram_is_drawn_anew(desk: Desk) -> None:
         ([review_pb2.Edit()], {}, "EDIT_REFUSED"),
         ([flip(3)], {"reviewer": review_pb2.Reviewer(reviewer_id="r-1")}, "EDIT_REFUSED"),
         ([review_pb2.Edit(add=review_pb2.Add())], {}, "EDIT_REFUSED"),
+        ([drawn(vertices=20_001)], {}, "EDIT_REFUSED"),
         (
             [approve()],
             {"reviewer": review_pb2.Reviewer(role=review_pb2.REVIEWER_ROLE_TECHNOLOGIST, reviewer_id="t")},
