@@ -49,6 +49,16 @@ orientation only.""",
         "Karyotype cascade",
         "`make bench-cascade`. One spread of 1360×1024 pixels as PNG, to the finished karyotype over gRPC.",
     ),
+    Section(
+        "priority",
+        "An interactive request beside a batch job",
+        """`make bench-priority`. A person's requests, a spread of 1360×1024 pixels or a film of 1024², at
+`PRIORITY_INTERACTIVE` and with short pauses between them, first alone, then while 12 callers at
+`PRIORITY_BATCH` always have a spread under way. The limit is 1.5 times the p99 alone and one running
+inference: the median time of the detector, the longest engine call there is. A p99 of fewer than 100
+samples is the largest of them; the interval of the ratio is the bootstrap's 95 %, those of the other
+p99 and of the limit are the smallest and the largest sample.""",
+    ),
 )
 
 
