@@ -12,7 +12,8 @@ from appliance.imaging.drawing import AMBER, BOLD, FAINT, INK, PAPER, QUIET, Can
 
 _TARGET_SIDE: Final = 1600
 _LABEL_SIZE: Final = 24
-_FOOT: Final = 92
+_FOOT: Final = 92  # pixels, with up to two flags
+_FLAG_LINE: Final = 36
 _DARK: Final[Colour] = (24, 20, 18)
 
 _HUES: Final[tuple[Colour, ...]] = (
@@ -53,7 +54,7 @@ def draw_overlay(grey: NDArray[np.uint8], film: Film) -> bytes:
     """
     scale = _TARGET_SIDE / max(grey.shape)
     image = Canvas.over(grey, scale)
-    page = Canvas.blank(max(image.width, 900), image.height + _FOOT)
+    page = Canvas.blank(max(image.width, 900), image.height + _foot_height(film))
     page.pixels[: image.height] = _DARK
     left = (page.width - image.width) // 2
     page.pixels[: image.height, left : left + image.width] = image.pixels
@@ -113,8 +114,13 @@ def _meet(one: _Plate, other: _Plate) -> bool:
     return across and one[1] < other[1] + other[3] and other[1] < one[1] + one[3]
 
 
+def _foot_height(film: Film) -> int:
+    """Room for the title and for every flag: none is left out."""
+    return _FOOT + _FLAG_LINE * max(0, len(film.quality_flags) - 2)
+
+
 def _draw_foot(page: Canvas, film: Film, top: int) -> None:
-    page.plate(0, top, page.width, _FOOT, PAPER, 1.0)
+    page.plate(0, top, page.width, _foot_height(film), PAPER, 1.0)
     page.line(0, top + 0.5, page.width, top + 0.5, FAINT, 2)
     number = len(film.findings)
     title = (
@@ -122,8 +128,13 @@ def _draw_foot(page: Canvas, film: Film, top: int) -> None:
     )
     page.text(title, 24.0, top + 38.0, 26, INK, BOLD)
     page.notice(22, INK, 24.0, top + 74.0)
-    for line, flag in enumerate(film.quality_flags[:2]):
+    for line, flag in enumerate(film.quality_flags):
         colour = AMBER if flag is QualityFlag.DEMONSTRATION_MODEL else QUIET
         page.text(
-            _WORDS.get(flag, flag.value), page.width - 24.0, top + 38.0 + 36.0 * line, 22, colour, anchor=1.0
+            _WORDS.get(flag, flag.value),
+            page.width - 24.0,
+            top + 38.0 + _FLAG_LINE * line,
+            22,
+            colour,
+            anchor=1.0,
         )

@@ -164,6 +164,20 @@ def test_overlay_draws_every_box_and_the_notice() -> None:
     assert (notice < 100).any()
 
 
+def test_overlay_has_room_for_every_flag() -> None:
+    image = film(1000, 1200)
+    flags = (
+        QualityFlag.DEMONSTRATION_MODEL,
+        QualityFlag.VIEW_NOT_STATED,
+        QualityFlag.BODY_PART_NOT_STATED,
+        QualityFlag.LOOKS_INVERTED,
+    )
+    few, all_of_them = (decoded(FilmArtist().overlay(image, Film((), some))) for some in (flags[:2], flags))
+    assert all_of_them.shape[0] - few.shape[0] == 2 * 36
+    last = all_of_them[few.shape[0] + 36 :, all_of_them.shape[1] // 2 :]
+    assert (last < 140).any()
+
+
 def test_overlay_of_a_real_film(chest_xrays: Path) -> None:
     films = sorted(path for path in chest_xrays.rglob("*") if path.suffix in {".png", ".jpg", ".webp"})
     grey = cv2.imread(str(films[0]), cv2.IMREAD_GRAYSCALE)
