@@ -137,6 +137,13 @@ def stand_metrics(phantoms: Sequence[Stand], slides: Sequence[Stand]) -> Iterato
         phantoms,
         lambda s: (s.angle_right, s.chromosomes),
     )
+    if any(stand.touching for stand in phantoms):
+        yield _ratio(
+            "touching ones parted",
+            "phantom chromosomes that touch or overlap others and were found as one object each (IoU 0.5)",
+            phantoms,
+            lambda s: (s.touching_found, s.touching),
+        )
 
 
 def uncorrected(image: ScoredImage) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Stand:
     polarity_stated: int
     angle_right: int  # within 10 degrees
     chromosomes: int
+    touching_found: int = 0  # of those that touch or overlap others: outlined as one object each
+    touching: int = 0
 
 
 class _Listening:
@@ -135,7 +137,10 @@ def read_phantoms(engines: BareEngines, how_many: int, title: str) -> list[Stand
             for one, index in zip(found, taken, strict=True)
             if index >= 0
         ]
-        stands.append(_stand(f"phantom {number}", pairs))
+        touching = {index for index, truth in enumerate(phantom.chromosomes) if truth.touching}
+        apart = len(touching & set(taken.tolist()))
+        stand = _stand(f"phantom {number}", pairs)
+        stands.append(replace(stand, touching_found=apart, touching=len(touching)))
     return stands
 
 

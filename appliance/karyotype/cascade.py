@@ -27,8 +27,9 @@ from appliance.inference.request import RequestContext
 from appliance.karyotype import iscn, quality
 from appliance.karyotype.assignment import assign_classes, nearest_normal, settle_classes
 from appliance.karyotype.census import take_census
-from appliance.karyotype.deviations import explain
+from appliance.karyotype.deviations import NORMAL_COUNT, explain
 from appliance.karyotype.instances import Candidate, Instance, fit_masks, read_candidates
+from appliance.karyotype.leftover import unoutlined_stain
 from appliance.karyotype.orientation import Orientation, fuse_classes, fuse_polarity, upright_crops
 from appliance.karyotype.outline import bounding_box, outline
 from appliance.karyotype.posterior import joint_posterior
@@ -238,6 +239,8 @@ class KaryotypePipeline:
             objects.at_limit,
             settings,
         )
+        missing = len(chromosomes) < NORMAL_COUNT
+        leftover = unoutlined_stain(field.map, objects.instances, region) if missing else ()
         karyotype, withheld = iscn.state_or_withhold(
             quality.members_of(chromosomes),
             sum(one.needs_expert for one in chromosomes),
@@ -253,7 +256,7 @@ class KaryotypePipeline:
             region=region,
             quality_flags=flags,
             pixel_size_um=image.pixel_size_um,
-            deviations=explain(chromosomes, (image.width, image.height)),
+            deviations=explain(chromosomes, (image.width, image.height), leftover),
         )
 
 

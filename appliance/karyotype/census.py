@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.karyotype.deviations import NORMAL_COUNT
 from appliance.karyotype.settings import CensusSettings
-
-NORMAL_COUNT = 46
 
 
 @dataclass(frozen=True)

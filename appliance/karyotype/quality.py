@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from appliance.analysis import CHROMOSOME_LABELS, Chromosome, QualityFlag
 from appliance.errors import UnsuitableImage
-from appliance.karyotype.deviations import LEAST_WHOLE, MOST_SINGLE, at_border
+from appliance.karyotype.deviations import LEAST_WHOLE, MOST_SINGLE, NORMAL_COUNT, at_border
 from appliance.karyotype.region import RegionSearch
 from appliance.karyotype.settings import QualitySettings
 from appliance.models.preprocessing import StainRange
 
-_NORMAL_COUNT = 46
 _BLOCKING: dict[QualityFlag, str] = {
     QualityFlag.DETECTION_LIMIT: "the detector returned as many objects as it can, some may be missing",
     QualityFlag.SEVERAL_REGIONS: "the field holds more than one spread",
@@ -162,7 +161,7 @@ def spread_flags(
     """
     width, height = image_size
     holds = {
-        QualityFlag.COUNT_NOT_46: len(chromosomes) != _NORMAL_COUNT,
+        QualityFlag.COUNT_NOT_46: len(chromosomes) != NORMAL_COUNT,
         QualityFlag.TOUCHING_CHROMOSOMES: any(one.touching for one in chromosomes),
         QualityFlag.LOW_CONFIDENCE_CLASSES: any(one.needs_expert for one in chromosomes),
         QualityFlag.UNPAIRED_CLASSES: not _normal_set(chromosomes),

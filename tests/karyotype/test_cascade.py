@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from appliance.analysis import Chromosome, DeviationKind, Polarity, QualityFlag, Spread, StageEvent
+from appliance.analysis import (
+    Chromosome,
+    DeviationKind,
+    ExplanationKind,
+    Polarity,
+    QualityFlag,
+    Spread,
+    StageEvent,
+)
 from appliance.clock import Deadline
 from appliance.errors import Cancelled, DeadlineExceeded, InferenceFailed, UnsuitableImage
 from appliance.inference.request import RequestContext
@@ -309,7 +317,9 @@ def test_half_a_spread_is_flagged_for_what_it_is(male: SpreadTruth) -> None:
     spread = analyze(male, Spoil(missed=frozenset(range(0, 46, 2))))
     assert QualityFlag.PARTIAL_SPREAD in spread.quality_flags
     assert spread.iscn_withheld_reason == "the field shows only a part of a spread"
-    assert [one.words for one in spread.deviations] == ["23 objects: an incomplete or broken spread"]
+    assert len(spread.deviations) == 1
+    assert spread.deviations[0].words.startswith("23 objects: stain without an outline at (")
+    assert spread.deviations[0].words.endswith(", or an incomplete or broken spread")
 
 
 def test_two_cells_that_lie_together_are_flagged_for_what_they_are() -> None:
@@ -327,3 +337,16 @@ def test_objects_of_another_stain_or_species_are_flagged(male: SpreadTruth) -> N
     spread = analyze(male, Spoil(certainty=0.34))
     assert QualityFlag.UNFAMILIAR_OBJECTS in spread.quality_flags
     assert spread.iscn is None
+
+
+def test_a_missed_chromosome_is_pointed_at(male: SpreadTruth) -> None:
+    missed = male.labels.index("1")
+    spread = analyze(male, Spoil(missed=frozenset({missed})))
+    places = [
+        each.at for each in spread.deviations[0].explanations if each.kind is ExplanationKind.UNOUTLINED_STAIN
+    ]
+    assert len(places) == 1
+    assert places[0] is not None
+    rows, columns = np.nonzero(male.masks[missed])
+    assert columns.min() <= places[0][0] <= columns.max()
+    assert rows.min() <= places[0][1] <= rows.max()
