@@ -66,7 +66,8 @@ def has_burned_in_text(grey: NDArray[np.uint8]) -> bool:
 def _has_line(corner: NDArray[np.uint8]) -> bool:
     kernel = np.ones((_STROKE, _STROKE), np.uint8)
     # light on dark, or dark on light: there has to be ground that a stroke can stand out from
-    dark, light = np.quantile(corner[::8, ::8], [0.1, 0.9])
+    levels = np.sort(corner[::8, ::8], axis=None)
+    dark, light = int(levels[levels.size // 10]), int(levels[levels.size * 9 // 10])
     ways = ((cv2.MORPH_TOPHAT, dark < 255 - _CONTRAST), (cv2.MORPH_BLACKHAT, light > _CONTRAST))
     for how, possible in ways:
         if not possible:
@@ -75,7 +76,8 @@ def _has_line(corner: NDArray[np.uint8]) -> bool:
         _, mask = cv2.threshold(strokes, _CONTRAST, 1, cv2.THRESH_BINARY)
         if cv2.countNonZero(mask) < _MIN_INK:
             continue
-        _, _, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        # 16-bit labels are three times as fast, and a corner has far fewer than 65,536 pieces
+        _, _, boxes, _ = cv2.connectedComponentsWithStatsWithAlgorithm(mask, 8, cv2.CV_16U, cv2.CCL_SPAGHETTI)
         if _longest_line(boxes[1:]) >= _MIN_GLYPHS:
             return True
     return False

@@ -88,6 +88,10 @@ def read_presentation(data_set: Dataset) -> Presentation:
     A window that makes no sense is left out, as if it were absent: `Presentation` then shows the film's own
     range. A look-up table that makes no sense is an error: the values cannot be read without it.
 
+    The presentation LUT shape is not asked: DX allows INVERSE with MONOCHROME1 alone and IDENTITY with
+    MONOCHROME2 alone (PS3.3, C.8.11.3), so it says nothing new, and where it contradicts, viewers go by the
+    photometric interpretation.
+
     Raises:
         CorruptImage: a look-up table whose descriptor and data do not agree.
     """

@@ -117,6 +117,18 @@ def test_monochrome1_is_inverted_once(decoder: ImageDecoder, grey: NDArray[np.ui
     np.testing.assert_array_equal(decoder.decode(write_film(grey, **fields)).grey, 255 - grey)
 
 
+@pytest.mark.parametrize(
+    ("sense", "shape"),
+    [("MONOCHROME1", "IDENTITY"), ("MONOCHROME2", "INVERSE"), ("MONOCHROME2", "IDENTITY")],
+)
+def test_the_photometric_interpretation_decides_whatever_the_presentation_lut_shape_says(
+    decoder: ImageDecoder, grey: NDArray[np.uint8], sense: str, shape: str
+) -> None:
+    fields = {**FULL_WINDOW, "PhotometricInterpretation": sense, "PresentationLUTShape": shape}
+    expected = 255 - grey if sense == "MONOCHROME1" else grey
+    np.testing.assert_array_equal(decoder.decode(write_film(grey, **fields)).grey, expected)
+
+
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 @pytest.mark.parametrize(("centre", "width"), [(1000.0, 800.0), (2048.0, 4096.0), (-100.0, 3000.0)])
 def test_windows_are_those_of_the_standard(
