@@ -10,7 +10,8 @@ ARGS ?=
 DEMO_DIR ?= demo
 
 .PHONY: help setup setup-daemon demo test check format lint types imports proto proto-check lock \
-        wheelhouse install-size bench-cascade bench-priority bench-serving bench-case bench-xray performance accuracy \
+        wheelhouse install-size bench-cascade bench-priority bench-serving bench-perf-analyzer bench-scale \
+        bench-case bench-xray soak performance accuracy \
         faults-releases faults-releases-short
 
 help: ## list the targets
@@ -72,10 +73,20 @@ bench-priority: setup ## an interactive request's p99 while a batch job saturate
 bench-serving: setup ## against the bare engine, Triton, PyTriton, MLServer and Ray Serve (makes their environments; needs libpython3)
 	@$(PY) -m bench.serving $(ARGS)
 
+bench-perf-analyzer: setup ## Triton's load generator against the daemon, with and without shared memory (needs libb64-0d)
+	@$(PY) -m bench.perf_analyzer $(ARGS)
+
+bench-scale: setup ## what a request costs from 1 to 64 clients
+	@$(PY) -m bench.scale $(ARGS)
+
+MINUTES ?= 60
+soak: setup ## an hour of mixed load with cancelled, late and broken requests, then nothing may be left over (MINUTES=2 for less)
+	@$(PY) -m bench.soak --minutes $(MINUTES) $(ARGS)
+
 bench-xray: setup ## chest films against the bare engine and a plain FP32 server
 	@$(PY) -m bench.xray $(ARGS)
 
-performance: setup ## docs/performance.md from bench/results
+performance: setup ## docs/performance.md and the README's headline ratios from bench/results
 	@$(PY) -m bench.performance
 
 accuracy: setup ## docs/accuracy.md from the real test spreads (APPLIANCE_TEST_DATA or ../shared/data)

@@ -32,6 +32,8 @@ class BenchedDaemon:
 
     Attributes:
         start_s: from the start of the process until every model was ready, in seconds.
+        address: where it listens, beside its Unix socket.
+        pid: of its own process.
     """
 
     def __init__(self, state_dir: Path, packs: Path | None = None) -> None:
@@ -41,8 +43,8 @@ class BenchedDaemon:
 
     def __enter__(self) -> BenchedDaemon:
         self._state_dir.mkdir(parents=True, exist_ok=True)
-        address = f"127.0.0.1:{_free_port()}"
-        command = [sys.executable, "-m", "appliance", "serve", "--listen", address]
+        self.address = f"127.0.0.1:{_free_port()}"
+        command = [sys.executable, "-m", "appliance", "serve", "--listen", self.address]
         command += ["--state-dir", str(self._state_dir)]
         if self._packs is not None:
             configuration = self._state_dir / "bench.toml"
@@ -51,8 +53,9 @@ class BenchedDaemon:
         self._log = (self._state_dir / "serve.log").open("ab")
         began_s = time.perf_counter()
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self.pid = self._process.pid
         self._channel = grpc.insecure_channel(
-            address,
+            self.address,
             options=[
                 ("grpc.max_receive_message_length", MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MESSAGE_BYTES),

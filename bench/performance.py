@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report import RESULTS
+from bench.serving import page
 
+README = RESULTS.parents[1] / "README.md"
 DOCUMENT = RESULTS.parents[1] / "docs" / "performance.md"
 HEAD = """# Performance
 
@@ -59,6 +61,24 @@ inference: the median time of the detector, the longest engine call there is. A 
 samples is the largest of them; the interval of the ratio is the bootstrap's 95 %, those of the other
 p99 and of the limit are the smallest and the largest sample.""",
     ),
+    Section(
+        "scale",
+        "From 1 to 64 clients",
+        """`make bench-scale`. The stock client in closed loops, YOLO11n with a uint8 tensor; processor time
+is that of all processes of the daemon. Who is told to come again waits 50 ms.""",
+    ),
+    Section(
+        "perf_analyzer",
+        "perf_analyzer",
+        """`make bench-perf-analyzer`. Triton's own load generator, which also reads the server's times from
+`ModelStatistics`.""",
+    ),
+    Section(
+        "soak",
+        "Soak",
+        """`make soak`. A mixed load with cancelled, late and broken requests; counted between two rests,
+before and after it.""",
+    ),
 )
 
 
@@ -73,7 +93,16 @@ def document(results: Mapping[str, Mapping[str, Any]]) -> str:
         result = results.get(section.benchmark)
         if result is not None:
             parts.append(f"## {section.title}\n\n{section.text}\n\n{_table(result)}\n{_conditions(result)}\n")
+    if "serving" in results:
+        parts.append(page.section(dict(results["serving"])))
     return "\n".join(parts)
+
+
+def found() -> dict[str, Any]:
+    """Contents of the result files that there are, by benchmark."""
+    names = [*(section.benchmark for section in SECTIONS), "serving"]
+    paths = {name: RESULTS / f"{name}.json" for name in names}
+    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 
 
 def _table(result: Mapping[str, Any]) -> str:
@@ -108,12 +137,10 @@ def _number(value: float) -> str:
 def main() -> None:
     """Command line of `make performance`."""
     argparse.ArgumentParser(prog="bench.performance", description=__doc__).parse_args()
-    results = {
-        section.benchmark: json.loads(path.read_text())
-        for section in SECTIONS
-        if (path := RESULTS / f"{section.benchmark}.json").exists()
-    }
+    results = found()
     DOCUMENT.write_text(document(results))
+    if "serving" in results:
+        README.write_text(page.with_headline(README.read_text(), page.headline(results["serving"])))
     print(f"written to {DOCUMENT}")
 
 

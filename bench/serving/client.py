@@ -104,11 +104,11 @@ class RegionCaller:
 
 def main() -> None:
     """Take orders; the one argument is the film that goes as a file."""
-    film = Path(sys.argv[1]).read_bytes()
+    film = Path(sys.argv[1])
 
     def caller(order: Order, number: int) -> Caller:
         payload = PAYLOADS[order.payload]
-        tensor = payload.tensor(film)
+        tensor = payload.tensor(film.read_bytes() if payload.is_file else b"")
         if order.shared_memory:
             return RegionCaller(order, payload, tensor, number)
         return WireCaller(order, payload, tensor)
