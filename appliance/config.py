@@ -102,7 +102,7 @@ class InferenceConfig(_Section):
     batch_rows: Annotated[int, Field(ge=1, le=4096)] = 16  # most rows that calls are put together to
     batch_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0  # how long two or more wait for others
     # after so long behind more urgent ones a call goes first, one in as long a time
-    passed_over_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    passed_over_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     threads: Annotated[int, Field(ge=0, le=256)] = 0  # CPU threads of one engine; 0: every core it may use
     streams: Annotated[int, Field(ge=1, le=64)] = (
         1  # engine calls that compute at a time, sharing the threads

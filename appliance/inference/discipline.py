@@ -24,7 +24,7 @@ class QueueRules:
     """Bounds of the queues."""
 
     capacity: int = 32  # tickets that wait in one queue
-    passed_over_s: float = 10.0  # after so long behind more urgent ones a ticket may go first, one at a time
+    passed_over_s: float = 30.0  # after so long behind more urgent ones a ticket may go first, one at a time
     batch_rows: int = 16  # most rows that tickets are put together to; a larger one goes alone
     batch_delay_s: float = 0.0  # how long two or more wait for a fuller batch; one alone never waits
 
