@@ -69,6 +69,7 @@ CONTENDERS = (
     Contender("ours-tcp", "ours, TCP", "ours", peer=False),
     Contender("ours-unix", "ours, Unix socket", "ours", unix_socket=True, peer=False),
     Contender("ours-shm", "ours, shared memory", "ours", shared_memory=True, tensors_only=True, peer=False),
+    Contender("ours-streams", "ours, TCP, two streams", "ours-2", peer=False),
     Contender("triton", "Triton, Python backend", "triton"),
     Contender(
         "triton-shm",
@@ -93,12 +94,16 @@ def bare(streams: int) -> Callable[[Place], Launch]:
     return launch
 
 
-def ours(place: Place) -> Launch:
+def ours(streams: int) -> Callable[[Place], Launch]:
     """`appliance serve` with the one pack, as the peers have one model."""
+    return lambda place: _ours(place, streams)
+
+
+def _ours(place: Place, streams: int) -> Launch:
     packs = place.folder / "packs"
     shutil.copytree(FACTORY / place.payload.pack, packs / place.payload.pack)
     configuration = place.folder / "bench.toml"
-    configuration.write_text(f'[models]\ndirectory = "{packs}"\n')
+    configuration.write_text(f'[models]\ndirectory = "{packs}"\n[inference]\nstreams = {streams}\n')
     command = [sys.executable, "-m", "appliance", "serve", "--config", str(configuration)]
     address = f"127.0.0.1:{place.port}"
     command += ["--state-dir", str(place.folder / "state"), "--listen", address]
@@ -181,7 +186,8 @@ def ray(place: Place) -> Launch:
 SERVERS: dict[str, Callable[[Place], Launch]] = {
     "bare-1": bare(1),
     "bare-2": bare(2),
-    "ours": ours,
+    "ours": ours(1),
+    "ours-2": ours(2),
     "triton": triton,
     "pytriton": pytriton,
     "mlserver": mlserver,

@@ -21,7 +21,8 @@ JPEG is a phantom film of 2048 × 2048 pixels: the peers decode, scale, infer an
 handlers and answer with boxes; ours also checks the file in a process apart, commits the result to disk and
 answers with the complete JSON. Latency is what the client sees. Server CPU is the processor time of all
 processes of the server for one request, memory their proportional set size. The bare engine computes in the
-process that asks: with more clients than streams its latency is waiting."""
+process that asks: with more clients than streams its latency is waiting. Ours computes one call at a time on
+both cores by default; `two streams` is `inference.streams = 2`, which computes two on one core each."""
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:

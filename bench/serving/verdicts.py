@@ -13,7 +13,7 @@ SATURATION = Target(0.95, at_most=False)
 ADDED_MS = Target(2.0)
 NO_LESS, NO_MORE = Target(1.0, at_most=False), Target(1.0)
 BARE = ("bare-1", "bare-2")
-LIKE_FOR_LIKE = {"ours-tcp": False, "ours-shm": True}
+LIKE_FOR_LIKE = {"ours-tcp": False, "ours-streams": False, "ours-shm": True}
 """Each of ours is held against the peers that get their tensors in the same way: in shared memory or not."""
 
 
@@ -32,7 +32,7 @@ def against_bare(session: Session) -> list[Row]:
     found = []
     most = max((cell.clients for cell in session.cells), default=0)
     limits = [cell for name in BARE if (cell := session.cell(name, most))]
-    for name in ("ours-tcp", "ours-unix", "ours-shm"):
+    for name in ("ours-tcp", "ours-unix", "ours-shm", "ours-streams"):
         cell = session.cell(name, most)
         if cell and limits:
             limit = max(limits, key=lambda one: one.per_second)
