@@ -933,7 +933,7 @@ class Finding(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     BOX_FIELD_NUMBER: _builtins.int
     label: _builtins.str
-    """Name of the finding, in the words of VinDr-CXR."""
+    """Name of the finding, in the words of the model's label list."""
     confidence: _builtins.float
     """0 to 1."""
     @_builtins.property

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ChestXrayServiceStub:
-    """Looks for the 14 findings of VinDr-CXR on a frontal chest radiograph. Errors as in KaryotypeService.
+    """Looks for the loaded model's findings (of the factory pack: the 14 of VinDr-CXR, as a demonstration) on a frontal
+    chest radiograph. A DICOM film whose header says another view or part of the body is refused. Errors as in KaryotypeService.
     """
 
     def __init__(self, channel):
@@ -43,7 +44,8 @@ class ChestXrayServiceStub:
 
 
 class ChestXrayServiceServicer:
-    """Looks for the 14 findings of VinDr-CXR on a frontal chest radiograph. Errors as in KaryotypeService.
+    """Looks for the loaded model's findings (of the factory pack: the 14 of VinDr-CXR, as a demonstration) on a frontal
+    chest radiograph. A DICOM film whose header says another view or part of the body is refused. Errors as in KaryotypeService.
     """
 
     def AnalyzeChestXray(self, request, context):
@@ -70,7 +72,8 @@ def add_ChestXrayServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ChestXrayService:
-    """Looks for the 14 findings of VinDr-CXR on a frontal chest radiograph. Errors as in KaryotypeService.
+    """Looks for the loaded model's findings (of the factory pack: the 14 of VinDr-CXR, as a demonstration) on a frontal
+    chest radiograph. A DICOM film whose header says another view or part of the body is refused. Errors as in KaryotypeService.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ChestXrayServiceStub:
-    """Looks for the 14 findings of VinDr-CXR on a frontal chest radiograph. Errors as in KaryotypeService."""
+    """Looks for the loaded model's findings (of the factory pack: the 14 of VinDr-CXR, as a demonstration) on a frontal
+    chest radiograph. A DICOM film whose header says another view or part of the body is refused. Errors as in KaryotypeService.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,14 +40,18 @@ class ChestXrayServiceStub:
 
 @_typing.type_check_only
 class ChestXrayServiceAsyncStub(ChestXrayServiceStub):
-    """Looks for the 14 findings of VinDr-CXR on a frontal chest radiograph. Errors as in KaryotypeService."""
+    """Looks for the loaded model's findings (of the factory pack: the 14 of VinDr-CXR, as a demonstration) on a frontal
+    chest radiograph. A DICOM film whose header says another view or part of the body is refused. Errors as in KaryotypeService.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AnalyzeChestXray: _aio.UnaryUnaryMultiCallable[_chest_xray_pb2.AnalyzeChestXrayRequest, _chest_xray_pb2.AnalyzeChestXrayResponse]  # type: ignore[assignment]
     """One film, one answer. The result is durable before the answer is sent."""
 
 class ChestXrayServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Looks for the 14 findings of VinDr-CXR on a frontal chest radiograph. Errors as in KaryotypeService."""
+    """Looks for the loaded model's findings (of the factory pack: the 14 of VinDr-CXR, as a demonstration) on a frontal
+    chest radiograph. A DICOM film whose header says another view or part of the body is refused. Errors as in KaryotypeService.
+    """
 
     @_abc_1.abstractmethod
     def AnalyzeChestXray(

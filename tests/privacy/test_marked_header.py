@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -58,15 +57,18 @@ class _Listener(logging.Handler):
         self._lines.append(f"{record.getMessage()} {record.__dict__}")
 
 
-@pytest.fixture
-def watched(tmp_path: Path) -> Iterator[Watched]:
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     lines: list[str] = []
     listener, root = _Listener(lines), logging.getLogger()
     level = root.level
     root.addHandler(listener)
     root.setLevel(logging.DEBUG)
     try:
-        with Bench(tmp_path) as bench, grpc.insecure_channel(bench.serve()) as channel:
+        with (
+            Bench(tmp_path_factory.mktemp("state")) as bench,
+            grpc.insecure_channel(bench.serve()) as channel,
+        ):
             yield Watched(bench, ChestXrayServiceStub(channel), ResultServiceStub(channel), lines)
     finally:
         root.removeHandler(listener)
