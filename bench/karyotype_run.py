@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from appliance.analysis import CHROMOSOME_LABELS, Chromosome, Polarity
+from appliance.analysis import CHROMOSOME_LABELS, Chromosome, Polarity, StageEvent
 from appliance.errors import UnsuitableImage
 from appliance.imaging import ImageDecoder
 from appliance.imaging.image import Image, MediaType
@@ -55,40 +55,48 @@ class Stand:
     touching: int = 0
 
 
-class _Listening:
+class Listening:
     """The engines, and the classifier's last answer for whoever wants to know it before calibration."""
 
     def __init__(self, engines: BareEngines) -> None:
         self._engines = engines
         self.class_logits: NDArray[np.float32] = np.zeros((0, len(CHROMOSOME_LABELS)), np.float32)
+        self.temperature = 1.0  # of the pack's calibration
 
     def infer(self, role: Role, tensors: Mapping[str, NDArray[Any]], context: RequestContext) -> Inference:
         inference = self._engines.infer(role, tensors, context)
         if role is Role.KARYOTYPE_CLASSIFIER:
             self.class_logits = inference.outputs["class_logits"]
+            fitted = inference.model.confidence
+            self.temperature = fitted.class_temperature if fitted else 1.0
         return inference
 
 
 def read_spreads(engines: BareEngines, spreads: Sequence[TrueSpread], title: str) -> list[Reading]:
     """Run the cascade on every spread."""
-    listening = _Listening(engines)
+    listening = Listening(engines)
     pipeline = KaryotypePipeline(listening)
     readings = []
     with ImageDecoder() as decoder:
         for spread in track(spreads, title):
             try:
-                found, _ = pipeline.analyze(decoder.decode(spread.path.read_bytes()), RequestContext())
+                events: list[StageEvent] = []
+                image = decoder.decode(spread.path.read_bytes())
+                found, _ = pipeline.analyze(image, RequestContext(), events.append)
             except UnsuitableImage:
-                readings.append(_reading(spread, (), np.zeros(0), None, refused=True))
+                readings.append(reading_of(spread, (), np.zeros(0), None, refused=True))
                 continue
-            probabilities = fuse_classes(listening.class_logits)
+            # The classifier saw every detection, the result holds those that make up the cell.
+            detected = next(event.objects for event in events if event.report.stage == "detect")
+            row_of = {one.box: row for row, one in enumerate(detected)}
+            rows = [row_of[one.box] for one in found.chromosomes]
             own = [CHROMOSOME_LABELS.index(one.label) for one in found.chromosomes]
-            alone = probabilities[np.arange(len(own)), own]
-            readings.append(_reading(spread, found.chromosomes, alone, found.iscn, refused=False))
+            alone = fuse_classes(listening.class_logits)[rows, own]
+            readings.append(reading_of(spread, found.chromosomes, alone, found.iscn, refused=False))
     return readings
 
 
-def _reading(
+def reading_of(
     truth: TrueSpread,
     found: Sequence[Chromosome],
     alone: NDArray[np.float64],
@@ -131,7 +139,7 @@ def read_phantoms(engines: BareEngines, how_many: int, title: str) -> list[Stand
         ]
         labels = [CHROMOSOME_LABELS.index(t.label) for t in phantom.chromosomes]
         truth = TrueSpread(Path(), f"phantom {number}", np.array(corners, dtype=np.float64), np.array(labels))
-        taken = match(_reading(truth, found, np.zeros(0), None, refused=False).scored, MIN_IOU)
+        taken = match(reading_of(truth, found, np.zeros(0), None, refused=False).scored, MIN_IOU)
         pairs = [
             (one, phantom.chromosomes[index].upright_degrees)
             for one, index in zip(found, taken, strict=True)
