@@ -12,7 +12,7 @@ DEMO_DIR ?= demo
 .PHONY: help setup setup-daemon demo test check format lint types imports proto proto-check lock \
         wheelhouse install-size bench-cascade bench-priority bench-serving bench-perf-analyzer bench-scale \
         bench-case bench-xray soak performance accuracy \
-        faults-releases faults-releases-short
+        bench-releases faults-releases faults-releases-short
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -93,7 +93,10 @@ accuracy: setup ## docs/accuracy.md from the real test spreads (APPLIANCE_TEST_D
 	@$(PY) -m bench.accuracy $(ARGS)
 
 faults-releases: setup ## power cuts, kills, full disks, bit flips and attacks against an install (about half an hour; root for real cuts)
-	@$(PY) -m tests.crash.releases $(ARGS)
+	@$(PY) -m tests.crash.releases $(ARGS) && $(PY) -m bench.reliability
 
 faults-releases-short: setup ## a few of each, as CI runs them
 	@$(PY) -m tests.crash.releases --short
+
+bench-releases: setup ## verify and stage 50 MB, what clients feel of a swap, what trust costs a start
+	@$(PY) -m bench.releases $(ARGS)

@@ -63,22 +63,21 @@ class ChildTrials:
             "exams": {name: str(path) for name, path in exams.items()},
             "config": self._config.model_dump_json(),
         }
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", "appliance.updates.trial_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-        try:
-            output, errors = _wait(
-                process, json.dumps(order), self._config.releases.trial_s, cancelled.is_set
-            )
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        ) as process:
+            try:
+                output, errors = _wait(
+                    process, json.dumps(order), self._config.releases.trial_s, cancelled.is_set
+                )
+            finally:
+                if process.poll() is None:
+                    process.kill()
         try:
             return Trial.from_json(output.strip().rpartition("\n")[2])
         except (ValueError, KeyError, TypeError):
