@@ -214,11 +214,11 @@ class ModelUpdates:
                     f"record of {role.value}", not damaged, ", ".join(damaged) or self._title(record.current)
                 )
             )
-            for bundle_id in sorted(record.bundles()):
-                wrong = self._tools.bundles.damage(bundle_id)
-                checks.append(
-                    Check(f"bundle of {role.value}", wrong is None, wrong or self._title(bundle_id))
-                )
+            for what, bundle_id in (("serves", record.current), ("served before", record.previous)):
+                if bundle_id is not None:
+                    wrong = self._tools.bundles.damage(bundle_id)
+                    title = wrong or self._title(bundle_id)
+                    checks.append(Check(f"what {what} {role.value}", wrong is None, title))
         return tuple(checks)
 
     def installed(self) -> tuple[InstalledModel, ...]:
