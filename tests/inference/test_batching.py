@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.errors import InferenceFailed
@@ -10,6 +10,7 @@ from appliance.inference.batching import form_of, join, rows_of, split, takes_ro
 from engines import TensorSpec
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8))
 def test_every_call_gets_its_own_rows_back(rows: list[int]) -> None:
     numbers = iter(range(1000))

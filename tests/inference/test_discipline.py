@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -160,6 +160,7 @@ def test_the_interactive_are_no_exception_of_themselves() -> None:
     assert discipline.take_overdue(100.0).look_again_s == math.inf
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(PRIORITIES, CALLERS), max_size=40))
 def test_between_two_turns_of_one_caller_every_waiting_equal_has_one(
     arrivals: list[tuple[Priority, str]],
@@ -277,3 +278,4 @@ class Arrivals(RuleBasedStateMachine):
 
 
 TestArrivals = Arrivals.TestCase
+TestArrivals.settings = settings(deadline=None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -141,6 +141,7 @@ def test_keys_keep_their_parts_apart() -> None:
     assert key_of(memoryview(b"x"), 1.5, None) == key_of(b"x", 1.5, None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 60), st.booleans()), max_size=60))
 def test_never_beyond_the_bounds_and_the_longest_unused_go_first(steps: list[tuple[int, int, bool]]) -> None:
     limits = RepeatLimits(max_bytes=100, max_entries=4)
