@@ -12,10 +12,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Column, Table
 
+from appliance.bundles.durable import DurableFiles
 from appliance.cli.connect import running_daemon, server_option
 from appliance.cli.outputs import write_atomically
 from appliance.client.models import ModelsClient
+from appliance.config import load_config
+from appliance.errors import ApplianceError
+from appliance.models.manifest import Role
 from appliance.pb import appliance_pb2
+from appliance.updates.assembly import FOLDER
+from appliance.updates.evidence import DeviceKey
+from appliance.updates.exam_room import ExamRoom
 
 MARKS = {True: "[green]passed[/]", False: "[red]failed[/]"}
 by_option = click.option(
@@ -180,6 +187,21 @@ def evidence(evidence_id: str, output: Path | None, server: str | None) -> None:
         click.echo(text)
     else:
         write_atomically(output, text.encode())
+
+
+@models.command()
+@click.argument("role", type=click.Choice([role.value for role in Role]))
+@click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), help="As for `serve`.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="As for `serve`.")
+def seal(role: str, state_dir: Path | None, config: Path | None) -> None:
+    """Seal the laboratory's own exam of ROLE as it lies on the box; from then on the gate holds it too."""
+    try:
+        root = load_config(config, state_dir=state_dir).state_directory / FOLDER
+        files = DurableFiles()
+        sha256 = ExamRoom(root, DeviceKey(root, files), files).seal(Role(role))
+    except ApplianceError as exc:
+        raise click.ClickException(str(exc)) from exc
+    click.echo(f"sealed, sha256 {sha256}")
 
 
 def _follow(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from appliance.cli import main
 from appliance.client import ApplianceClient, LocalDaemon
+from appliance.updates.exam_room import SHIPPED
 from tests.simulators.contract_packs import write_packs
 from tests.simulators.releases import Centre
 
@@ -69,3 +71,16 @@ def test_a_folder_that_is_no_release_is_said_to_be_none(
     result = CliRunner().invoke(main, ["models", "install", str(tmp_path), "--server", box[0].address])
     assert result.exit_code == 1
     assert "cannot fetch release metadata" in result.output
+
+
+def test_a_laboratory_seals_its_own_exam(tmp_path: Path) -> None:
+    def seal() -> Result:
+        words = ["models", "seal", "karyotype.classifier", "--state-dir", str(tmp_path)]
+        return CliRunner().invoke(main, words)
+
+    assert "expected a site set" in seal().output
+    folder = tmp_path / "releases" / "site-exams"
+    folder.mkdir()
+    shutil.copyfile(SHIPPED / "karyotype.classifier.npz", folder / "karyotype.classifier.npz")
+    assert seal().output.startswith("sealed, sha256 ")
+    assert (folder / "karyotype.classifier.seal").exists()
