@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.bundles.durable import DurableFiles
-from appliance.bundles.release import PackIndex, ReleaseFacts, parse_index
+from appliance.bundles.release import IndexedFile, PackIndex, ReleaseFacts, parse_index
 from appliance.bundles.seeds import Seeds, hashes_to, opened
 from appliance.bundles.slots import seal, unseal
 from appliance.bundles.source import ReleaseSource, chunk_path, read_at_most
@@ -28,6 +28,7 @@ from appliance.errors import ReleaseRefused, StorageUnavailable
 RECORD = "release.json"
 PACK = "pack"
 INDEX = "index.json"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,11 @@ class BundleStore:
         return bundle
 
     def find(self, bundle_id: str) -> Bundle | None:
-        """A whole bundle; None where it is not there or its record is damaged."""
+        """A whole bundle; None where it is not there, or its record or its manifest is damaged.
+
+        The manifest carries the hashes of the pack's other files, which opening the pack checks; what guards
+        the manifest itself is the chunk list.
+        """
         directory = self._bundle(bundle_id)
         record = unseal(directory / RECORD)
         if record is None or record.get("bundle_id") != bundle_id:
@@ -163,7 +168,7 @@ class BundleStore:
             index = parse_index(raw)
         except (OSError, ValueError, KeyError, TypeError, ReleaseRefused):
             return None
-        if not hashes_to(raw, bundle_id):
+        if not hashes_to(raw, bundle_id) or not _manifest_whole(directory / PACK, index):
             return None
         return Bundle(bundle_id, directory / PACK, facts, index, approved_by, index.size_bytes)
 
@@ -249,16 +254,20 @@ class BundleStore:
 
 def wrong_files(pack: Path, index: PackIndex) -> list[str]:
     """Paths of the files that are not, byte for byte, what the index lists; strangers among them."""
-    wrong = []
-    for file in index.files:
-        try:
-            with (pack / file.path).open("rb", buffering=0) as opened:
-                whole = all(hashes_to(opened.read(chunk.size_bytes), chunk.sha256) for chunk in file.pieces())
-                whole = whole and not opened.read(1)
-        except OSError:
-            whole = False
-        if not whole:
-            wrong.append(file.path)
+    wrong = [file.path for file in index.files if not _file_whole(pack, file)]
     listed = {file.path for file in index.files}
     found = {path.relative_to(pack).as_posix() for path in pack.rglob("*") if not path.is_dir()}
     return wrong + sorted(found - listed)
+
+
+def _manifest_whole(pack: Path, index: PackIndex) -> bool:
+    return any(file.path == MANIFEST and _file_whole(pack, file) for file in index.files)
+
+
+def _file_whole(pack: Path, file: IndexedFile) -> bool:
+    try:
+        with (pack / file.path).open("rb", buffering=0) as opened:
+            whole = all(hashes_to(opened.read(chunk.size_bytes), chunk.sha256) for chunk in file.pieces())
+            return whole and not opened.read(1)
+    except OSError:
+        return False
