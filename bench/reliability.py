@@ -49,6 +49,8 @@ def write(results: Path = RESULTS, document: Path = DOCUMENT) -> None:
         f"{HEAD}\n{table(found['faults'])}\n\n{tried} faults, {tried - well} exceptions. Commit"
         f" {found['commit']}, {machine['processor']}, {machine['system']}, Python {machine['python']}.\n"
     )
+    if found.get("note"):
+        text += f"\n{found['note']}\n"
     document.write_text(text)
 
 
