@@ -118,7 +118,8 @@ def where(tree: Tree) -> str:
     one = tree["machine"]
     return (
         f"{one['cores']} cores of {one['processor']}, {one['memory_gib']:g} GiB, {one['system']}, Python"
-        f" {one['python']}; commit `{tree['commit']}`."
+        f" {one['python']}; commit `{tree['commit']}`; load before"
+        f" the last window's results {one['load_before']:g}."
     )
 
 
