@@ -53,6 +53,11 @@ def section(tree: Tree) -> str:
     instances = tree["instances_of_each_peer"]
     lines = ["## Serving", "", "`make bench-serving`. " + where(tree), ""]
     lines.append(f"{SERVING_CONDITIONS} Each peer runs {instances} copies of the model.")
+    if any(len(cell.get("per_second_repeats", ())) == 1 for cell in tree["cells"]):
+        lines += [
+            "",
+            "**One window a cell, beside other work on the same cores: an order of size, no verdict.**",
+        ]
     lines += ["", "### Against the bare engine", ""]
     lines += table(
         ("what", "measured", "windows from … to", "target"),
@@ -118,8 +123,8 @@ def where(tree: Tree) -> str:
     one = tree["machine"]
     return (
         f"{one['cores']} cores of {one['processor']}, {one['memory_gib']:g} GiB, {one['system']}, Python"
-        f" {one['python']}; commit `{tree['commit']}`; load before"
-        f" the last window's results {one['load_before']:g}."
+        f" {one['python']}; commit `{tree['commit']}`; load average"
+        f" at the end {one['load_before']:g}."
     )
 
 
