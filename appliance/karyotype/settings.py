@@ -49,7 +49,7 @@ class DetectionSettings:
 class CensusSettings:
     """Which detections are taken for chromosomes of the cell."""
 
-    # Logistic regression on the detections of 90 validation spreads (`python -m bench.census`); five-fold over
+    # Logistic regression on detections of 90 validation spreads (`python -m bench.census`); five-fold over
     # cases, the choice finds 94.3 % of the marked chromosomes with 2.3 false objects a spread, and the number
     # is exact in 80 %. Without a price of the count it is 93.2 %, 1.8 and 20 %: most cells have 46.
     offset: float = -1.6  # log-odds of an object without any evidence, in nats
