@@ -27,7 +27,7 @@ from appliance.inference.request import RequestContext
 from appliance.karyotype import iscn, quality
 from appliance.karyotype.assignment import assign_classes, nearest_normal, settle_classes
 from appliance.karyotype.census import take_census
-from appliance.karyotype.deviations import NORMAL_COUNT, explain
+from appliance.karyotype.deviations import NORMAL_COUNT, explain, finding_doubt
 from appliance.karyotype.instances import Candidate, Instance, fit_masks, read_candidates
 from appliance.karyotype.leftover import unoutlined_stain
 from appliance.karyotype.orientation import Orientation, fuse_classes, fuse_polarity, upright_crops
@@ -241,10 +241,11 @@ class KaryotypePipeline:
         )
         missing = len(chromosomes) < NORMAL_COUNT
         leftover = unoutlined_stain(field.map, objects.instances, region) if missing else ()
+        deviations = explain(chromosomes, (image.width, image.height), leftover)
         karyotype, withheld = iscn.state_or_withhold(
             quality.members_of(chromosomes),
             sum(one.needs_expert for one in chromosomes),
-            quality.count_doubt(flags, objects.doubtful),
+            quality.count_doubt(flags, objects.doubtful) or finding_doubt(deviations, chromosomes),
             settings.iscn_counts,
             settings.iscn_max_changes,
         )
@@ -256,7 +257,7 @@ class KaryotypePipeline:
             region=region,
             quality_flags=flags,
             pixel_size_um=image.pixel_size_um,
-            deviations=explain(chromosomes, (image.width, image.height), leftover),
+            deviations=deviations,
         )
 
 

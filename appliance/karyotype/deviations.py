@@ -91,6 +91,22 @@ def explain(
     return tuple(found)
 
 
+def finding_doubt(deviations: Sequence[Deviation], chromosomes: Sequence[Chromosome]) -> str | None:
+    """Why a deviation may be a fault of the finding and not the cell's own, or None where nothing says so.
+
+    On validation spreads half of the abnormal karyotypes were wrong, each for an object overlooked or surplus.
+    So a gain is stated only where nothing else explains it, and a loss only where no chromosomes touch: the
+    lost one may lie among them.
+    """
+    touching = any(one.touching for one in chromosomes)
+    for deviation in deviations:
+        if any(one.kind is not ExplanationKind.ANEUPLOIDY for one in deviation.explanations):
+            return f"a fault of the finding is not ruled out: {deviation.words}"
+        if deviation.kind is DeviationKind.LOSS and touching:
+            return f"where chromosomes touch, one may have been overlooked: {deviation.words}"
+    return None
+
+
 def _count_deviation(
     count: int,
     members: dict[str, int],

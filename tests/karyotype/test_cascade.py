@@ -128,11 +128,14 @@ def test_wide_spread_is_tiled_and_merged() -> None:
     assert spread.iscn == "46,XX"
 
 
-def test_a_missed_chromosome_is_flagged_and_stated_as_found(male: SpreadTruth) -> None:
+def test_a_missed_chromosome_is_flagged_and_never_stated_as_a_loss(male: SpreadTruth) -> None:
     missed = male.labels.index("7")
     spread = analyze(male, Spoil(missed=frozenset({missed})))
     assert spread.count == 45
-    assert spread.iscn == "45,XY,-7"
+    assert spread.iscn is None
+    assert spread.iscn_withheld_reason is not None
+    assert "a fault of the finding is not ruled out" in spread.iscn_withheld_reason
+    assert "monosomy 7" in spread.iscn_withheld_reason
     assert QualityFlag.COUNT_NOT_46 in spread.quality_flags
 
 

@@ -12,7 +12,7 @@ from appliance.analysis import (
     ExplanationKind,
     Polarity,
 )
-from appliance.karyotype.deviations import explain
+from appliance.karyotype.deviations import explain, finding_doubt
 from appliance.karyotype.sizes import RELATIVE_AREAS, polygon_area, size_ratios
 
 FIELD = (1000, 800)
@@ -144,3 +144,32 @@ def test_sizes_are_relative_to_the_class_in_this_spread() -> None:
     assert ratios == pytest.approx(1.0)
     assert polygon_area(((0.0, 0.0), (4.0, 0.0), (4.0, 3.0))) == 6.0
     assert len(size_ratios([])) == 0
+
+
+def test_a_clear_gain_is_not_doubted() -> None:
+    chromosomes = spread_of([*normal(), "21"])
+    assert finding_doubt(explain(chromosomes, FIELD), chromosomes) is None
+
+
+def test_a_gain_that_may_be_debris_is_doubted() -> None:
+    chromosomes = spread_of([*normal(), "21"])
+    chromosomes[-1] = replace(chromosomes[-1], detection_confidence=0.4)
+    doubt = finding_doubt(explain(chromosomes, FIELD), chromosomes)
+    assert doubt is not None
+    assert doubt.startswith("a fault of the finding is not ruled out: 47 objects:")
+
+
+@pytest.mark.parametrize("touching", [False, True])
+def test_a_loss_is_believed_only_where_nothing_touches(touching: bool) -> None:
+    labels = normal()
+    labels.remove("21")
+    chromosomes = spread_of(labels)
+    if touching:
+        chromosomes[0] = replace(chromosomes[0], touching=(1,))
+        chromosomes[1] = replace(chromosomes[1], touching=(0,))
+    doubt = finding_doubt(explain(chromosomes, FIELD), chromosomes)
+    assert (doubt is not None) is touching
+    if doubt is not None:
+        assert doubt.startswith(
+            "where chromosomes touch, one may have been overlooked: chromosome 21: 1 found"
+        )
