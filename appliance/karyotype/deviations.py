@@ -94,7 +94,7 @@ def explain(
 def finding_doubt(deviations: Sequence[Deviation], chromosomes: Sequence[Chromosome]) -> str | None:
     """Why a deviation may be a fault of the finding and not the cell's own, or None where nothing says so.
 
-    On validation spreads half of the abnormal karyotypes were wrong, each for an object overlooked or surplus.
+    On validation spreads half of the abnormal karyotypes were wrong, each for one object overlooked or extra.
     So a gain is stated only where nothing else explains it, and a loss only where no chromosomes touch: the
     lost one may lie among them.
     """
